@@ -1,0 +1,179 @@
+"""Model objects as small HDF5 files: one writer and one reader for every artifact.
+
+A file holds the fields of one frozen dataclass: arrays as datasets, scalars and text as attributes,
+nested dataclasses as groups. Paths are stored so that a project can be moved:
+
+* ``./name``: beside the artifact file itself (everything a run wrote);
+* ``project:sub/name``: elsewhere inside the project (raw data kept in it);
+* an absolute path: outside of the project.
+
+Written files have no times in them: equal content gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from staproj.errors import FormatError
+from staproj.kinds import ArtifactKind
+
+FORMAT_VERSION = 1
+
+
+def model_class(kind: ArtifactKind) -> type[Any]:
+    """Return the dataclass that holds artifacts of ``kind``."""
+    module, _, name = kind.model.partition(":")
+    found: type[Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def write_artifact(path: Path, obj: Any, *, project_root: Path) -> None:
+    """Write ``obj`` to ``path`` (write-new, fsync, rename)."""
+    temporary = path.with_name(path.name + ".part")
+    with h5py.File(temporary, "w", track_order=False) as handle:
+        handle.attrs["staproj_artifact"] = type(obj).__name__
+        handle.attrs["format_version"] = FORMAT_VERSION
+        _write_fields(handle, obj, path.parent, project_root)
+    with temporary.open("rb") as raw:
+        os.fsync(raw.fileno())
+    temporary.replace(path)
+
+
+def read_artifact(path: Path, cls: type[Any], *, project_root: Path) -> Any:
+    """Read an object of class ``cls``; stored paths come back absolute.
+
+    Raises
+    ------
+    FormatError
+        If the file is not HDF5, holds another class, or lacks a field.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as handle:
+            found = handle.attrs.get("staproj_artifact")
+            if found != cls.__name__:
+                raise FormatError(f"expected {cls.__name__}, found {found}", where=str(path))
+            return _read_fields(handle, cls, path.parent, project_root)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(
+            f"cannot read the artifact: {error}",
+            where=str(path),
+            hint="run `staproj verify`, or rerun the step that made it",
+        ) from error
+
+
+def _write_fields(group: h5py.Group, obj: Any, base: Path, root: Path) -> None:
+    for field in dataclasses.fields(obj):
+        value = getattr(obj, field.name)
+        if value is None:
+            continue
+        if dataclasses.is_dataclass(value):
+            _write_fields(group.create_group(field.name), value, base, root)
+        elif isinstance(value, Path):
+            group.attrs[field.name] = _store_path(value, base, root)
+        elif isinstance(value, np.ndarray):
+            data = value.astype("S") if value.dtype.kind == "U" else value
+            if data.dtype.kind == "S" and data.dtype.itemsize == 0:
+                data = data.astype("S1")
+            group.create_dataset(field.name, data=data)
+        elif isinstance(value, tuple):
+            items = [_store_path(v, base, root) if isinstance(v, Path) else v for v in value]
+            if items and isinstance(items[0], str):
+                group.create_dataset(field.name, data=np.array([s.encode() for s in items]))
+            else:
+                group.create_dataset(field.name, data=np.array(items))
+        else:
+            group.attrs[field.name] = value
+
+
+def _read_fields(group: h5py.Group, cls: type[Any], base: Path, root: Path) -> Any:
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        if field.name in group.attrs:
+            values[field.name] = _read_scalar(group.attrs[field.name], hints[field.name], base, root)
+        elif field.name in group:
+            node = group[field.name]
+            if isinstance(node, h5py.Group):
+                values[field.name] = _read_fields(node, hints[field.name], base, root)
+            else:
+                values[field.name] = _read_dataset(node, hints[field.name], base, root)
+        elif _is_optional(hints[field.name]):
+            values[field.name] = None
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise KeyError(f"field {field.name!r} is missing")
+    return cls(**values)
+
+
+def _read_scalar(value: Any, hint: Any, base: Path, root: Path) -> Any:
+    wanted = set(_flat_types(hint))
+    if Path in wanted:
+        return _load_path(str(value), base, root)
+    for kind in (bool, int, float, str):
+        if kind in wanted:
+            return kind(value)
+    return value
+
+
+def _read_dataset(node: h5py.Dataset, hint: Any, base: Path, root: Path) -> Any:
+    data = node[()]
+    if data.dtype.kind == "S":
+        data = np.char.decode(data, "utf-8")
+    if typing.get_origin(hint) is not tuple:
+        return data
+    wanted = set(_flat_types(hint))
+    if Path in wanted:
+        return tuple(_load_path(str(value), base, root) for value in data)
+    for kind in (int, float, str):
+        if kind in wanted:
+            return tuple(kind(value) for value in data)
+    return tuple(data.tolist())
+
+
+def _flat_types(hint: Any) -> Iterator[Any]:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
+        for part in typing.get_args(hint):
+            yield from _flat_types(part)
+    else:
+        yield hint
+
+
+def _is_optional(hint: Any) -> bool:
+    return type(None) in set(_flat_types(hint))
+
+
+def _store_path(path: Path, base: Path, root: Path) -> str:
+    absolute = Path(os.path.abspath(path))
+    if absolute.is_relative_to(os.path.abspath(base)):
+        return "./" + absolute.relative_to(os.path.abspath(base)).as_posix()
+    if absolute.is_relative_to(os.path.abspath(root)):
+        inside = absolute.relative_to(os.path.abspath(root)).as_posix()
+        if inside.startswith(("runs/", ".staproj/")):
+            raise ValueError(f"an artifact must not refer to a file of another run: {inside}")
+        return "project:" + inside
+    return str(absolute)
+
+
+def _load_path(text: str, base: Path, root: Path) -> Path:
+    if text.startswith("./"):
+        return _inside(base, text[2:])
+    if text.startswith("project:"):
+        return _inside(root, text.removeprefix("project:"))
+    return Path(text)
+
+
+def _inside(base: Path, relative: str) -> Path:
+    if ".." in Path(relative).parts:
+        raise FormatError(f"stored path leaves its directory: {relative}", where=str(base))
+    return base / relative
