@@ -83,7 +83,7 @@ def _write_fields(group: h5py.Group, obj: Any, base: Path, root: Path) -> None:
         elif isinstance(value, Path):
             group.attrs[field.name] = _store_path(value, base, root)
         elif isinstance(value, np.ndarray):
-            data = value.astype("S") if value.dtype.kind == "U" else value
+            data = np.char.encode(value, "utf-8") if value.dtype.kind == "U" else value
             if data.dtype.kind == "S" and data.dtype.itemsize == 0:
                 data = data.astype("S1")
             group.create_dataset(field.name, data=data)
