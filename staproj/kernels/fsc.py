@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from staproj.kernels.fourier import shell_index
+from staproj.kernels.fourier import radial_frequency, shell_index
 from staproj.kernels.xp import Array, fft_module, namespace, to_host
 
 Float = NDArray[np.float64]
@@ -82,8 +82,8 @@ def fourier_shell_correlation(half_1: Array, half_2: Array) -> Float:
 def masked_fsc(half_1: Array, half_2: Array, mask: Array, rng: np.random.Generator) -> MaskedFsc:
     """Correlate masked half maps and take off what the mask alone correlates.
 
-    Phases of both maps are randomised from the first shell R with unmasked FSC < 0.8, then masked. From
-    shell R + 2 on the corrected curve is ``(masked - randomised) / (1 - randomised)``.
+    Phases of both maps are randomised where ``|k| >= R``, the first shell with unmasked FSC < 0.8, and the
+    maps are masked. From shell R + 2 on the corrected curve is ``(masked - randomised) / (1 - randomised)``.
     """
     _check_shapes(half_1, half_2)
     _check_shapes(half_1, mask)
@@ -134,11 +134,12 @@ def shell_frequency(n_shells: int, box_px: int, voxel_size_angstrom: float) -> F
 
 
 def _with_random_phases(transform: Any, shape: tuple[int, ...], start: int, rng: np.random.Generator) -> Any:
-    """Return the map whose coefficients from shell ``start`` on keep their size and lose their phase."""
+    """Return the map whose coefficients at radius ``|k| >= start`` keep their size and lose their phase."""
     xp = namespace(transform)
     fft = fft_module(transform)
     host_phase = rng.uniform(0.0, 2.0 * np.pi, size=tuple(transform.shape))
-    beyond = shell_index(shape) >= start
+    radius = radial_frequency(shape).astype(np.float64) * max(shape)
+    beyond = radius >= start - 1e-4
     factor = np.where(beyond, np.exp(1j * host_phase), 1.0)
     amplitude = xp.abs(transform)
     keep = xp.asarray(beyond)
