@@ -1,0 +1,57 @@
+"""What every file of the repository keeps to, whatever it does."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+
+def test_every_test_says_what_it_holds(repository: Path) -> None:
+    """Every test function has a docstring of at least one sentence."""
+    silent = []
+    for path in sorted((repository / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not ast.get_docstring(node):
+                silent.append(f"{path.name}:{node.name}")
+    assert not silent
+
+
+def test_public_kernels_are_documented(repository: Path) -> None:
+    """Every public kernel has a docstring."""
+    silent = []
+    for path in sorted((repository / "staproj" / "kernels").rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not ast.get_docstring(node):
+                silent.append(f"{path.name}:{node.name}")
+    assert not silent
+
+
+@pytest.mark.parametrize("pattern", [r"TO" r"DO\b", r"FIX" r"ME\b", r"(?<![\w.])/(work|root|home)/"])
+def test_no_notes_and_no_paths_of_one_machine(repository: Path, pattern: str) -> None:
+    """No file keeps notes to its author or paths of the machine it was written on."""
+    files = [p for folder in ("staproj", "tests", "templates", "examples", "docs") for p in (repository / folder).rglob("*")]
+    files += [*repository.glob("*.md"), repository / "Makefile", repository / "pyproject.toml"]
+    found = []
+    for path in files:
+        if path.suffix in {".py", ".toml", ".md", ".sh"} and re.search(pattern, path.read_text(encoding="utf-8")):
+            found.append(path.relative_to(repository).as_posix())
+    assert not found
+
+
+def test_the_lock_pins_every_dependency(repository: Path) -> None:
+    """Each dependency of the package stands in the lock file with one exact version and no address."""
+    lock = (repository / "requirements.lock").read_text(encoding="utf-8")
+    pins = [line for line in lock.splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9_.\-]+==[0-9][^ @/]*", line) for line in pins)
+    names = {_normal(line.partition("==")[0]) for line in pins}
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {_normal(re.split(r"[<>=!~\[;]", text)[0]) for text in project["dependencies"]}
+    assert wanted <= names
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()

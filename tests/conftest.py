@@ -1,0 +1,54 @@
+"""Fixtures that every test may ask for."""
+
+from __future__ import annotations
+
+import os
+
+# One thread each, unless the person asked otherwise: tests run in several processes beside each other.
+for _name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("staproj", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("staproj")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the source tree."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Files of other programs that may not be copied here; skips where they are not beside the clone."""
+    path = ROOT.parent / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip("no ../shared/data beside the clone")
+    return path
+
+
+@pytest.fixture(params=["numpy", "array_api_strict", pytest.param("cupy", marks=pytest.mark.gpu)])
+def xp(request: pytest.FixtureRequest) -> ModuleType:
+    """Array namespace: numpy, the strict reading of the array API standard, and cupy where there is a GPU."""
+    name: str = request.param
+    if name == "cupy":
+        cupy = pytest.importorskip("cupy")
+        if not cupy.cuda.is_available():
+            pytest.skip("cupy sees no device")
+    return importlib.import_module(name)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Generator with a fixed seed."""
+    return np.random.default_rng(20240229)
