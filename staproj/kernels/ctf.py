@@ -7,6 +7,7 @@ Equations: methods of IMOD ctfphaseflip and RELION; wavelength constants as in R
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -62,10 +63,10 @@ def ctf_2d(
     safe = xp.where(f2 > 0, f2, xp.ones_like(f2))
     cos2 = (fx_per_angstrom * fx_per_angstrom - fy_per_angstrom * fy_per_angstrom) / safe
     sin2 = 2.0 * fx_per_angstrom * fy_per_angstrom / safe
-    angle = 2.0 * np.deg2rad(astigmatism_deg)
+    cos_angle, sin_angle = _cos_sin(xp, 2.0 * math.pi / 180.0 * astigmatism_deg)
     mean = 0.5 * (defocus_u_angstrom + defocus_v_angstrom)
     half = 0.5 * (defocus_u_angstrom - defocus_v_angstrom)
-    defocus = mean + half * (cos2 * np.cos(angle) + sin2 * np.sin(angle))
+    defocus = mean + half * (cos2 * cos_angle + sin2 * sin_angle)
     return ctf_1d(
         xp.sqrt(f2),
         defocus,
@@ -74,6 +75,12 @@ def ctf_2d(
         amplitude_contrast=amplitude_contrast,
         phase_shift_deg=phase_shift_deg,
     )
+
+
+def _cos_sin(xp: Any, angle: Any) -> tuple[Any, Any]:
+    if isinstance(angle, (int, float)):
+        return math.cos(angle), math.sin(angle)
+    return xp.cos(angle), xp.sin(angle)
 
 
 def ctf_zeros_per_angstrom(
