@@ -1,0 +1,1 @@
+"""Which particles to keep, and their half-sets."""
