@@ -1,0 +1,151 @@
+"""Which variables a bundle adjustment may have: a ladder of models scored by leave-out error.
+
+A model is kept only if it predicts data better that it has not seen. Two kinds of data are left out in turn:
+whole beads (fitted to none of the views; then only their 3-D position is fitted, and the residual is scaled
+up for those three numbers) and runs of neighbouring views of every bead (predicted from its other views).
+The order of the search, tilt before rotation before magnification and few knots before many, follows the
+idea of cross-validation in IMOD's restrictalign (manual); no code of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from staproj.kernels.align_fine import Variables, Views, predict, solve, triangulate, variable_basis
+
+Float = NDArray[np.float64]
+
+_MIN_GAIN = 0.005
+"""Relative decrease of the leave-out error below which more variables are not worth having."""
+
+
+@dataclass(frozen=True)
+class ModelScore:
+    """One rung of the ladder: fit and prediction errors are mean distances in px."""
+
+    variables: Variables
+    n_variables: int
+    n_measured: int
+    residual_px: float
+    leave_bead_px: float
+    leave_run_px: float
+
+    @property
+    def leave_out_px(self) -> float:
+        """Mean of the two leave-out errors."""
+        return 0.5 * (self.leave_bead_px + self.leave_run_px)
+
+
+def choose_variables(
+    tracks: Float,
+    weight: Float,
+    start: Views,
+    *,
+    group_views: tuple[int, ...] = (12, 7, 4, 2),
+    allowed: tuple[str, ...] = ("tilt", "axis", "magnification"),
+    check: Callable[[], None] = lambda: None,
+) -> tuple[Variables, list[ModelScore]]:
+    """Climb the ladder: keep a change while it lowers the leave-out error by more than 0.5 %.
+
+    Parameters
+    ----------
+    tracks, weight, start
+        As for :func:`staproj.kernels.align_fine.solve`; the weights may be robust ones.
+    group_views
+        Distances between knots to try, in views, from stiff to free.
+    allowed
+        Variables that may be freed.
+    check
+        Called between fits; may raise to stop.
+
+    Returns
+    -------
+    The chosen variables, and every model tried in the order of trying.
+    """
+    n_views = weight.shape[1]
+    folds = _folds(weight)
+    current = Variables()
+    scores = [score_variables(tracks, weight, start, current, folds)]
+    best = scores[0]
+    for _ in range(2):
+        before = best.variables
+        for name in allowed:
+            for knots in _knot_ladder(n_views, group_views):
+                check()
+                trial = best.variables._replace(**{name: knots})
+                if trial in [score.variables for score in scores] or not _overdetermined(weight, trial):
+                    continue
+                scores.append(score_variables(tracks, weight, start, trial, folds))
+                if scores[-1].leave_out_px < best.leave_out_px * (1.0 - _MIN_GAIN):
+                    best = scores[-1]
+        if best.variables == before:
+            break
+    return best.variables, scores
+
+
+def score_variables(
+    tracks: Float, weight: Float, start: Views, variables: Variables, folds: list[tuple[str, Float]]
+) -> ModelScore:
+    """Fit one model to everything and to every fold, and return its errors."""
+    full = solve(tracks, weight, start, variables)
+    length = np.linalg.norm(full.residual, axis=-1)
+    errors: dict[str, list[float]] = {"bead": [0.0, 0.0], "run": [0.0, 0.0]}
+    for kind, keep in folds:
+        part = solve(tracks, weight * keep, full.views, variables, max_iterations=8, tolerance_px=1e-2)
+        left = weight * (1.0 - keep)
+        distance = _prediction_error(tracks, left, part.views, part.position, kind)
+        errors[kind][0] += float((left * distance).sum())
+        errors[kind][1] += float(left.sum())
+    total = float(weight.sum())
+    return ModelScore(
+        variables=variables,
+        n_variables=variable_basis(weight.shape[1], variables).shape[1] + 3 * int((weight > 0).any(1).sum()),
+        n_measured=2 * int((weight > 0).sum()),
+        residual_px=float((weight * length).sum() / total),
+        leave_bead_px=errors["bead"][0] / max(errors["bead"][1], 1e-12),
+        leave_run_px=errors["run"][0] / max(errors["run"][1], 1e-12),
+    )
+
+
+def _prediction_error(tracks: Float, left: Float, views: Views, position: Float, kind: str) -> Float:
+    seen = left[..., None] > 0
+    observed = np.where(seen, tracks, 0.0)
+    if kind == "run":
+        return np.linalg.norm(np.where(seen, observed - predict(views, position), 0.0), axis=-1)
+    placed = triangulate(observed, left, views)
+    distance = np.linalg.norm(np.where(seen, observed - predict(views, placed), 0.0), axis=-1)
+    count = 2.0 * (left > 0).sum(axis=1)
+    return distance * np.sqrt(count / np.maximum(count - 3.0, 1.0))[:, None]
+
+
+def _folds(weight: Float, *, n_folds: int = 8, run_views: int = 3) -> list[tuple[str, Float]]:
+    """Return (kind, keep) masks ``[bead, view]``: every bead and every view of a bead is left out about once."""
+    n_beads, n_views = weight.shape
+    folds: list[tuple[str, Float]] = []
+    n_bead_folds = min(n_folds, n_beads)
+    for fold in range(n_bead_folds):
+        keep = np.ones_like(weight)
+        keep[fold::n_bead_folds] = 0.0
+        folds.append(("bead", keep))
+    run = np.arange(n_views) // run_views
+    for fold in range(n_folds):
+        leave = (run[None, :] + 3 * np.arange(n_beads)[:, None]) % n_folds == fold
+        folds.append(("run", np.where(leave, 0.0, 1.0)))
+    return folds
+
+
+def _knot_ladder(n_views: int, group_views: tuple[int, ...]) -> list[int]:
+    counts = [max(2, int(np.ceil((n_views - 1) / group)) + 1) for group in group_views]
+    return sorted(set(counts))
+
+
+def _overdetermined(weight: Float, variables: Variables, ratio: float = 1.5) -> bool:
+    """Say whether there are clearly more measurements than unknowns even with one bead left out."""
+    seen = (weight > 0).sum(axis=1)
+    measured = 2 * int(seen.sum() - seen.max())
+    unknown = 3 * (len(seen) - 2) + 2 * (weight.shape[1] - 1) + sum(variables)
+    return measured > ratio * unknown
