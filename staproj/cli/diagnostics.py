@@ -1,0 +1,145 @@
+"""The only place that writes to stderr: errors with exit codes, and progress bars on long work."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+
+from staproj.cli import output
+from staproj.errors import StaprojError, StorageError
+
+INTERRUPTED = 130
+
+
+def guarded(work: Callable[[], int | None], *, as_json: bool) -> int:
+    """Call ``work`` and return the exit code, having explained whatever went wrong.
+
+    With ``as_json`` the error is also the JSON document on stdout, so that a program reads one document
+    whichever way it went.
+    """
+    try:
+        return work() or 0
+    except KeyboardInterrupt:
+        _write("interrupted; finished runs and finished tilt series are kept, `staproj run` goes on from there\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except StaprojError as error:
+        return _explain(error, as_json)
+    except OSError as error:
+        return _explain(_storage(error), as_json)
+    except Exception as error:  # noqa: BLE001 - the last resort: one line and a place to look, never a wall of text
+        return _explain(_unexpected(error), as_json)
+
+
+def note(text: str) -> None:
+    """Tell the person something that is not the result."""
+    _write(text + "\n")
+
+
+def _explain(error: StaprojError, as_json: bool) -> int:
+    if as_json:
+        output.emit(error.as_dict(), "", as_json=True)
+    _write(f"staproj: {error}\n")
+    return error.exit_code
+
+
+def _storage(error: OSError) -> StaprojError:
+    where = str(error.filename) if error.filename else None
+    if error.errno == errno.ENOSPC:
+        return StorageError("the disk is full", where=where, hint="make room, then call the same command again")
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return StorageError(f"not allowed: {error.strerror}", where=where, hint="check owner and permissions")
+    if error.errno == errno.ENOENT:
+        return StorageError("no such file or directory", where=where, hint="check the path")
+    if error.filename or error.errno:
+        return StorageError(error.strerror or str(error), where=where)
+    return _unexpected(error)
+
+
+def _unexpected(error: BaseException) -> StaprojError:
+    lines = traceback.format_exception(error)
+    handle, name = tempfile.mkstemp(prefix="staproj-traceback-", suffix=".txt")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.writelines(["command: " + " ".join(sys.argv) + "\n", *lines])
+    kind = type(error).__name__
+    return StaprojError(
+        f"unexpected {kind}: {str(error).splitlines()[0] if str(error) else 'no message'}",
+        where=f"details in {name}",
+        hint="this is a fault in staproj; please report it with that file",
+    )
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        return
+
+
+class Progress:
+    """A bar for each running item with percentage and ETA; one plain line a step where nobody is looking.
+
+    Called as ``progress(label, done, total, message)`` by whoever does the work.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._live = None if quiet or not sys.stderr.isatty() else _bars()
+        self._tasks: dict[str, int] = {}
+
+    def __enter__(self) -> Progress:
+        """Start drawing."""
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop drawing and leave the terminal clean."""
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, label: str, done: float, total: float, message: str = "") -> None:
+        """Say how far the work called ``label`` is; it disappears when done."""
+        if self._live is None:
+            return
+        if label not in self._tasks:
+            self._tasks[label] = self._live.add_task(label, total=total, message=message)
+        task = self._tasks[label]
+        self._live.update(task, completed=done, total=total, message=message)
+        if total > 0 and done >= total:
+            self._live.remove_task(task)
+            del self._tasks[label]
+
+    def say(self, text: str) -> None:
+        """Write a line above the bars."""
+        if self._live is not None:
+            self._live.console.print(text, highlight=False, markup=False)
+        elif sys.stderr.isatty():
+            _write(text + "\n")
+
+
+def _bars():  # noqa: ANN202 - rich is imported only where a terminal is there
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Eta
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        Eta(),
+        TextColumn("{task.fields[message]}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+    )

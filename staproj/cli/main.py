@@ -1,0 +1,73 @@
+"""The command ``staproj``: names of commands, and where each is to be found when called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Group
+
+from staproj import __version__
+from staproj.cli import diagnostics
+from staproj.errors import UsageError
+
+START = Group("Start", sort_key=0)
+WORK = Group("Work", sort_key=1)
+LOOK = Group("Look", sort_key=2)
+SHARE = Group("Share and check", sort_key=3)
+LEARN = Group("Learn", sort_key=4)
+
+COMMANDS = (
+    (START, "demo", "try_out:demo", "Simulate a small dataset, run the whole pipeline, compare with the truth."),
+    (START, "simulate", "try_out:simulate", "Make a dataset with known truth, as a microscope session leaves it."),
+    (START, "new", "begin:new", "Make a project directory from a template and your data."),
+    (WORK, "run", "execute:run", "Run what is missing or stale, up to a step."),
+    (WORK, "rerun", "execute:rerun", "Run a step again with other parameters; the old run is kept."),
+    (LOOK, "status", "look:status", "Show each step: fresh, stale and why, missing, failed."),
+    (LOOK, "ls", "look:ls", "List all runs."),
+    (LOOK, "show", "look:show", "Show a run: verdict, metrics, parameters and their origin, inputs, outputs, curves."),
+    (LOOK, "why", "look:why", "Say why a step is stale, or why a run was made."),
+    (LOOK, "diff", "look:diff", "Compare two runs: parameters, inputs, metrics."),
+    (LOOK, "lineage", "look:lineage", "Say what made a file: the chain of runs down to the raw data."),
+    (LOOK, "log", "look:log", "Print the log of a run."),
+    (SHARE, "score", "try_out:score", "Compare a project of simulated data with the truth."),
+    (LEARN, "stages", "stages:stages", "List the stages, or explain one with all its parameters."),
+    (LEARN, "help", "stages:help_topic", "Explain a topic, or a stage."),
+)
+
+
+def build() -> App:
+    """Return the command line; no command is imported yet."""
+    app = App(
+        name="staproj",
+        help="A project directory that knows how every file in it was made, for cryo-ET subtomogram averaging.",
+        version=__version__,
+        result_action="return_value",
+        help_format="plaintext",
+    )
+    for group, name, target, text in COMMANDS:
+        app.command(f"staproj.cli.commands.{target}", name=name, help=text, group=group)
+    versions = App(name="version", help="List or compare versions: settings and results at one moment.", group=LOOK)
+    versions.command("staproj.cli.commands.versions:list_versions", name="list", help="List all versions.")
+    versions.command("staproj.cli.commands.versions:diff_versions", name="diff", help="Compare two versions.")
+    app.command(versions)
+    exports = App(name="export", help="Write files for another program.", group=SHARE)
+    exports.command("staproj.cli.commands.exports:relion5", name="relion5", help="Write a RELION 5 project.")
+    app.command(exports)
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit code."""
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(diagnostics.guarded(lambda: _call(tokens), as_json="--json" in tokens))
+
+
+def _call(tokens: list[str]) -> int | None:
+    app = build()
+    try:
+        result = app(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        command = " ".join(["staproj", *(error.command_chain or ())])
+        raise UsageError(str(error), hint=f"`{command} --help` shows what can be written") from None
+    return result if isinstance(result, int) else None

@@ -1,0 +1,51 @@
+"""The only place that writes to stdout: text for people, or one JSON document for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+
+def emit(data: Any, text: str | Iterable[str], *, as_json: bool) -> None:
+    """Print ``data`` as one JSON document, or ``text`` (lines) for a person."""
+    if as_json:
+        sys.stdout.write(json.dumps(plain(data), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    else:
+        lines = [text] if isinstance(text, str) else text
+        for line in lines:
+            sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def stream(text: str) -> None:
+    """Print text as it comes (log files)."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def is_terminal() -> bool:
+    """Tell whether a person is looking at stdout."""
+    return sys.stdout.isatty()
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as JSON types: not-a-number becomes null, paths and enums become text."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(v) for v in value]
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # arrays and their scalars
+        return plain(value.tolist())
+    if isinstance(value, float) and (value != value or value in {float("inf"), float("-inf")}):
+        return None
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
+    return str(value)

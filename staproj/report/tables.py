@@ -1,0 +1,97 @@
+"""Tables and values as lines of text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from staproj.units import Unit
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, indent: int = 0) -> list[str]:
+    """Return an aligned table; columns that hold only numbers are aligned to the right.
+
+    >>> table(["step", "px"], [["ctf", 0.5], ["fine", 12]])
+    ['step  px', 'ctf   0.5', 'fine   12']
+    """
+    raw = [list(row) for row in rows]
+    cells = [[number(value) if not isinstance(value, str) else value for value in row] for row in raw]
+    if not cells:
+        return []
+    right = [all(_is_number(row[i]) for row in raw) for i in range(len(header))]
+    widths = [max(len(text) for text in column) for column in zip(list(header), *cells, strict=True)]
+    lines = []
+    for index, row in enumerate([list(header), *cells]):
+        parts = []
+        for text, width, to_right in zip(row, widths, right, strict=True):
+            parts.append(text.rjust(width) if to_right and index else text.ljust(width))
+        lines.append((" " * indent + "  ".join(parts)).rstrip())
+    return lines
+
+
+def pairs(values: Mapping[str, Any], *, indent: int = 2) -> list[str]:
+    """Return ``name  value`` lines, names aligned."""
+    width = max((len(name) for name in values), default=0)
+    return [f"{' ' * indent}{name.ljust(width)}  {number(value)}" for name, value in values.items()]
+
+
+def number(value: Any) -> str:
+    """Return a value as a person writes it: four figures, dashes for what is missing.
+
+    >>> number(3.14159265), number(1234567.0), number(None), number(True), number([1, 2.5])
+    ('3.142', '1234567', '-', 'yes', '[1, 2.5]')
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        if math.isnan(value):
+            return "-"
+        if value == round(value) and abs(value) < 1e9:
+            return str(int(value))
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k} = {number(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(number(v) for v in value) + "]"
+    return str(value)
+
+
+def unit_of(name: str) -> str:
+    """Return the unit that a name's suffix stands for, as it is shown (empty for pure numbers)."""
+    found = max((u for u in Unit if u.suffix and name.endswith(u.suffix)), key=lambda u: len(u.suffix), default=Unit.ONE)
+    return found.value
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time span as a person says it.
+
+    >>> duration(3.21), duration(75), duration(7300)
+    ('3.2 s', '1 min 15 s', '2 h 01 min')
+    """
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"
+
+
+def size(n_bytes: float) -> str:
+    """Return a number of bytes as a person says it.
+
+    >>> size(512), size(3_500_000)
+    ('512 B', '3.5 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
