@@ -110,7 +110,7 @@ def read_gain(
         gain = image.frame(0)
     if float(gain.min()) < 0 or float(gain.max()) <= 0:
         raise FormatError(
-            f"a gain reference must not be negative or zero everywhere (range {gain.min():g} to {gain.max():g})",
+            f"a gain reference must be positive ({gain.min():g} to {gain.max():g})",
             where=str(path),
             hint="check the parameter `gain`",
         )
