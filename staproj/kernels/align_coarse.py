@@ -31,6 +31,8 @@ class CoarseSettings:
     high_sigma: float = 0.05
     taper: float = 0.1
     max_shift_px: float | None = None
+    min_peak_sd: float = 6.0
+    """A pair whose peak is lower than this is not believed: its second view takes the shift of the first."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,9 @@ def align_views(
         first = _transform(images[low], taper)
         second = _transform(apply_stretch(images[high], matrix), taper)
         found = find_peak(correlation_map(first, second, weight), settings.max_shift_px)
-        moved = shift[low] + np.array(found.shift_yx[::-1])
-        shift[high] = np.linalg.solve(matrix, moved)
+        believed = found.height_sd >= settings.min_peak_sd
+        moved = np.array(found.shift_yx[::-1]) if believed else np.zeros(2)
+        shift[high] = np.linalg.solve(matrix, shift[low] + moved)
         peak[high], neighbour[high] = found.height_sd, low
     index = np.arange(n_views)
     for axis in range(2):

@@ -245,7 +245,9 @@ def centre_tilts(views: Views, nominal_tilt: Float) -> tuple[Views, float]:
 def _check(tracks: Float, weight: Float, start: Views) -> None:
     n_beads, n_views = weight.shape
     if tracks.shape != (n_beads, n_views, 2) or len(start.tilt) != n_views:
-        raise ValueError(f"tracks {tracks.shape}, weights {weight.shape}, {len(start.tilt)} views do not agree")
+        raise ValueError(
+            f"tracks {tracks.shape}, weights {weight.shape}, {len(start.tilt)} views do not agree"
+        )
     if not (weight > 0).any():
         raise ValueError("no bead has a weight in any view")
     if not np.isfinite(tracks[weight > 0]).all():
@@ -317,7 +319,10 @@ def _step(
     move = gradient_b - np.einsum("vbj,v->bj", cross, step.reshape(-1))
     step_b = np.einsum("bij,bj->bi", inverse, move)
     new_views = Views(
-        views.axis + step[:, 2], views.tilt + step[:, 3], views.log_mag + step[:, 4], views.shift + step[:, :2]
+        views.axis + step[:, 2],
+        views.tilt + step[:, 3],
+        views.log_mag + step[:, 4],
+        views.shift + step[:, :2],
     )
     change = np.einsum("bvki,vi->bvk", jv, step) + np.einsum("vki,bi->bvk", jb, step_b)
     moved = float(np.abs(change[weight > 0]).max(initial=0.0))

@@ -19,6 +19,7 @@ from staproj.kernels.align_fine import Variables, Views, predict, solve, triangu
 
 Float = NDArray[np.float64]
 
+_STIFFEST = Variables(axis=1, tilt=0, magnification=0)
 _MIN_GAIN = 0.005
 """Relative decrease of the leave-out error below which more variables are not worth having."""
 
@@ -45,8 +46,9 @@ def choose_variables(
     weight: Float,
     start: Views,
     *,
-    group_views: tuple[int, ...] = (12, 7, 4, 2),
+    base: Variables = _STIFFEST,
     allowed: tuple[str, ...] = ("tilt", "axis", "magnification"),
+    group_views: tuple[int, ...] = (12, 7, 4, 2),
     check: Callable[[], None] = lambda: None,
 ) -> tuple[Variables, list[ModelScore]]:
     """Climb the ladder: keep a change while it lowers the leave-out error by more than 0.5 %.
@@ -55,10 +57,12 @@ def choose_variables(
     ----------
     tracks, weight, start
         As for :func:`staproj.kernels.align_fine.solve`; the weights may be robust ones.
-    group_views
-        Distances between knots to try, in views, from stiff to free.
+    base
+        The stiffest model, where the ladder starts.
     allowed
         Variables that may be freed.
+    group_views
+        Distances between knots to try, in views, from stiff to free.
     check
         Called between fits; may raise to stop.
 
@@ -68,8 +72,7 @@ def choose_variables(
     """
     n_views = weight.shape[1]
     folds = _folds(weight)
-    current = Variables()
-    scores = [score_variables(tracks, weight, start, current, folds)]
+    scores = [score_variables(tracks, weight, start, base, folds)]
     best = scores[0]
     for _ in range(2):
         before = best.variables

@@ -77,7 +77,9 @@ def follow_beads(
     tracks = np.full((len(seeds), len(used), 2), np.nan)
     height = np.full((len(seeds), len(used)), np.nan)
     tracks[:, first], height[:, first] = seeds, candidates[first].height[strong]
-    model = BeadModel(tracks, height, start, triangulate(seeds[:, None], np.ones((len(seeds), 1)), _view(start, first)))
+    model = BeadModel(
+        tracks, height, start, triangulate(seeds[:, None], np.ones((len(seeds), 1)), _view(start, first))
+    )
     done = [first]
     for view in order[1:]:
         check()
@@ -94,7 +96,12 @@ def follow_beads(
 
 
 def remeasure(
-    response: Float32, model: BeadModel, used: Bool, settings: TrackSettings, radius: float, min_height_sd: float
+    response: Float32,
+    model: BeadModel,
+    used: Bool,
+    settings: TrackSettings,
+    radius: float,
+    min_height_sd: float,
 ) -> BeadModel:
     """Measure every bead anew around its predicted place in the responses ``[view, y, x]``.
 
@@ -108,7 +115,11 @@ def remeasure(
         rows = np.flatnonzero(allowed[:, view])
         xy, sd = peaks_near(response[view], places[rows, view], radius * settings.diameter)
         tracks[rows, view], height[rows, view] = xy, sd
-    typical = np.nanmedian(np.where(np.isfinite(height), height, np.nan), axis=1, keepdims=True) if len(height) else 0
+    typical = (
+        np.nanmedian(np.where(np.isfinite(height), height, np.nan), axis=1, keepdims=True)
+        if len(height)
+        else 0
+    )
     poor = ~(height >= np.maximum(min_height_sd, 0.35 * np.nan_to_num(typical)))
     tracks[poor], height[poor] = np.nan, np.nan
     return replace(model, tracks=tracks, height=height)
@@ -187,13 +198,12 @@ def drop_poor_beads(model: BeadModel, used: Bool, settings: TrackSettings) -> Be
     kept: list[int] = []
     for bead in order:
         if good[bead] and all(
-            np.linalg.norm(model.position[bead] - model.position[other]) > 0.8 * settings.diameter for other in kept
+            np.linalg.norm(model.position[bead] - model.position[other]) > 0.8 * settings.diameter
+            for other in kept
         ):
             kept.append(int(bead))
     keep = np.array(sorted(kept), dtype=np.int64)
-    return replace(
-        model, tracks=model.tracks[keep], height=model.height[keep], position=model.position[keep]
-    )
+    return replace(model, tracks=model.tracks[keep], height=model.height[keep], position=model.position[keep])
 
 
 def visible(places: Float, settings: TrackSettings) -> Bool:
@@ -220,7 +230,9 @@ def _view(views: Views, index: int) -> Views:
     return Views(views.axis[pick], views.tilt[pick], views.log_mag[pick], views.shift[pick])
 
 
-def _add_view(model: BeadModel, view: int, found: Candidates, tolerance: float, settings: TrackSettings) -> BeadModel:
+def _add_view(
+    model: BeadModel, view: int, found: Candidates, tolerance: float, settings: TrackSettings
+) -> BeadModel:
     """Vote for the shift of one view, pair predictions with peaks, and store the pairs."""
     expected = predict(_view(model.views, view), model.position)[:, 0]
     if not len(found.xy):

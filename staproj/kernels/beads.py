@@ -88,7 +88,9 @@ def respond(flat: Float32, kernel: Float32) -> Float32:
     return out
 
 
-def find_peaks(response: Float32, diameter_px: float, threshold_sd: float, max_peaks: int = 400) -> Candidates:
+def find_peaks(
+    response: Float32, diameter_px: float, threshold_sd: float, max_peaks: int = 400
+) -> Candidates:
     """Return local maxima of one response ``[y, x]`` that lie half a bead inside the view, strongest first."""
     ny, nx = response.shape
     size = max(3, int(0.7 * diameter_px) | 1)
@@ -125,9 +127,7 @@ def peaks_near(response: Float32, xy: Float, radius_px: float) -> tuple[Float, F
         if not (reach < cx < nx - reach - 1 and reach < cy < ny - reach - 1):
             continue
         window = response[cy - reach : cy + reach + 1, cx - reach : cx + reach + 1]
-        distance = np.hypot(
-            grid[None, :] + cx - nx // 2 - x, grid[:, None] + cy - ny // 2 - y
-        )
+        distance = np.hypot(grid[None, :] + cx - nx // 2 - x, grid[:, None] + cy - ny // 2 - y)
         inside = np.where(distance <= radius_px, window, -np.inf)
         py, px = (int(i) for i in np.unravel_index(int(np.argmax(inside)), inside.shape))
         if not (0 < py < 2 * reach and 0 < px < 2 * reach):

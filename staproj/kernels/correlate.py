@@ -53,7 +53,11 @@ def correlation_map(first: Array, second: Array, weight: Array) -> Array:
     fft = fft_module(first)
     product = xp.conj(first) * second * weight
     shape = (product.shape[-2], 2 * (product.shape[-1] - 1))
-    return fft.irfft2(product, s=shape) if hasattr(fft, "irfft2") else fft.irfftn(product, s=shape, axes=(-2, -1))
+    return (
+        fft.irfft2(product, s=shape)
+        if hasattr(fft, "irfft2")
+        else fft.irfftn(product, s=shape, axes=(-2, -1))
+    )
 
 
 def find_peak(correlation: Array, max_shift_px: float | None = None) -> Peak:
@@ -65,7 +69,9 @@ def find_peak(correlation: Array, max_shift_px: float | None = None) -> Peak:
     ny, nx = values.shape
     searched = values
     if max_shift_px is not None:
-        far = np.hypot(np.fft.fftfreq(ny, 1 / ny)[:, None], np.fft.fftfreq(nx, 1 / nx)[None, :]) > max_shift_px
+        far = (
+            np.hypot(np.fft.fftfreq(ny, 1 / ny)[:, None], np.fft.fftfreq(nx, 1 / nx)[None, :]) > max_shift_px
+        )
         searched = np.where(far, -np.inf, values)
     iy, ix = (int(i) for i in np.unravel_index(int(np.argmax(searched)), values.shape))
     dy = parabola_vertex(values[(iy - 1) % ny, ix], values[iy, ix], values[(iy + 1) % ny, ix])
