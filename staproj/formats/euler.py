@@ -3,7 +3,8 @@
 Our matrices take reference axes to tomogram axes (``rot_tomo_from_ref``). With active right-handed rotations:
 
 * RELION (rlnAngleRot, Tilt, Psi): ``R = Rz(-psi) Ry(-tilt) Rz(-rot)``; symmetry axis z.
-* PEET (phi, theta, psi of motive-list columns 17, 19, 18): ``R = Rz(psi) Rx(theta) Rz(phi)``; symmetry axis y.
+* PEET (phi, theta, psi of motive-list columns 17, 19, 18): ``R = Rz(psi) Rx(theta) Rz(phi)``; its symmetry
+  axis is y.
 
 A reference whose axis is y becomes one whose axis is z by ``R_z = R_y Rx(-90)``, since ``Rx(-90) z = y``.
 """

@@ -5,10 +5,10 @@ RELION's projection of a particle, in pixels of the tilt series with every size 
     position = centred / px + size / 2.0 - A_sub origin / px          image centre = n // 2
     image    = n // 2 + shift / px + Rz(ZRot) Ry(YTilt) Rx(XTilt) (position - size // 2)
 
-so a centred coordinate is ours, except in tomograms of odd size, where half a pixel lies between ``size / 2.0``
-and ``size // 2``. Orientation is ``A_sub A_particle``. The defocus of a particle is that of the view plus
-``rlnTomoHand * z'``. rlnMicrographPreExposure is what a view had received before it began (0 for the first).
-These rules were measured on RELION 5.0.1 (``tests/golden/test_relion5_predict.py``). RELION 5 has no
+so a centred coordinate is ours, except in tomograms of odd size, where half a pixel lies between
+``size / 2.0`` and ``size // 2``. Orientation is ``A_sub A_particle``. The defocus of a particle is that of the
+view plus ``rlnTomoHand * z'``. rlnMicrographPreExposure is what a view had received before it began (0 for the
+first). These rules were measured on RELION 5.0.1 (``tests/golden/test_relion5_predict.py``). RELION 5 has no
 magnification of views.
 """
 
@@ -17,19 +17,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from staproj.errors import FormatError, InputError
 from staproj.formats.euler import matrix_from_relion, relion_from_matrix
-from staproj.formats.star import Block, read_star, require_columns, write_star
+from staproj.formats.star import Block, loop, read_star, require_columns, write_star
 from staproj.model.ctf import CtfModel
 from staproj.model.geometry import TiltGeometry
 from staproj.model.microscope import Microscope
 from staproj.model.particles import ParticleSet
 from staproj.units import ANGSTROM_PER_UM
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Float = NDArray[np.float64]
 COORDINATES = ("rlnCenteredCoordinateXAngst", "rlnCenteredCoordinateYAngst", "rlnCenteredCoordinateZAngst")
@@ -65,14 +68,14 @@ class Relion5Files:
 
 
 def half_pixel_of_odd_sizes(size_xyz_px: tuple[int, int, int], pixel_size_angstrom: float) -> Float:
-    """Return what to add to a centred coordinate (Å) to get our position: half a pixel on odd axes."""
+    """Return what to add to a centred coordinate (Å) for our position: half a pixel on odd axes."""
     return np.array([0.5 * (n % 2) for n in size_xyz_px]) * pixel_size_angstrom
 
 
 def write_tomograms(
     directory: Path, series: Mapping[str, Relion5Series], *, series_folder: str = "tilt_series"
 ) -> Path:
-    """Write ``tomograms.star`` and one STAR file a tilt series into ``directory``; unused views are left out."""
+    """Write ``tomograms.star`` and one STAR file a tilt series into ``directory``, without unused views."""
     (directory / series_folder).mkdir(parents=True, exist_ok=True)
     rows = []
     for name, one in series.items():
@@ -97,7 +100,7 @@ def write_tomograms(
             }
         )
     path = directory / "tomograms.star"
-    write_star(path, {"global": pd.DataFrame(rows)})
+    write_star(path, {"global": loop(rows)})
     return path
 
 
@@ -122,7 +125,7 @@ def _view_table(one: Relion5Series) -> pd.DataFrame:
         columns["rlnDefocusAngle"] = one.ctf.astigmatism_deg[use]
         if np.any(one.ctf.phase_shift_deg != 0):
             columns["rlnPhaseShift"] = one.ctf.phase_shift_deg[use]
-    return pd.DataFrame(columns)
+    return loop(columns)
 
 
 def write_particles(path: Path, particles: ParticleSet, series: Mapping[str, Relion5Series]) -> None:
@@ -164,7 +167,7 @@ def write_particles(path: Path, particles: ParticleSet, series: Mapping[str, Rel
     blocks: dict[str, Block] = {
         "general": {"rlnTomoSubTomosAre2DStacks": 1},
         "optics": optics,
-        "particles": pd.DataFrame(columns),
+        "particles": loop(columns),
     }
     write_star(path, blocks)
 
@@ -181,8 +184,10 @@ def _optics(series: Mapping[str, Relion5Series]) -> pd.DataFrame:
             "rlnTomoTiltSeriesPixelSize": one.geometry.pixel_size_angstrom,
         }
         if rows.setdefault(one.optics_group_name, row) != row:
-            raise InputError(f"optics group {one.optics_group_name} holds different microscopes or pixel sizes")
-    table = pd.DataFrame(list(rows.values()))
+            raise InputError(
+                f"optics group {one.optics_group_name} holds different microscopes or pixel sizes"
+            )
+    table = loop(list(rows.values()))
     table.insert(0, "rlnOpticsGroup", np.arange(1, len(table) + 1))
     return table
 
@@ -201,7 +206,7 @@ def write_optimisation_set(path: Path, files: Relion5Files) -> None:
 def read_tomograms(
     path: Path, image_shape_yx: Mapping[str, tuple[int, int]], *, root: Path | None = None
 ) -> dict[str, Relion5Series]:
-    """Read ``tomograms.star`` and its tilt series; paths in it are relative to ``root`` (default: its folder).
+    """Read ``tomograms.star`` and its tilt series; paths in it start at ``root`` (default: its folder).
 
     ``image_shape_yx`` gives the size of the views of every series, which RELION reads from image headers.
     """
@@ -346,7 +351,9 @@ def _numbers(table: pd.DataFrame, column: str, path: Path) -> Float:
     try:
         values = table[column].to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise FormatError(f"column _{column} holds something that is not a number", where=str(path)) from error
+        raise FormatError(
+            f"column _{column} holds something that is not a number", where=str(path)
+        ) from error
     if not np.isfinite(values).all():
         raise FormatError(f"column _{column} holds NaN or infinity", where=str(path))
     return np.array(values)

@@ -1,7 +1,7 @@
 """STAR files through the starfile package, without its losses.
 
-Numbers are written with all their digits, columns that hold names stay text (``01`` is a name, not the number 1),
-files appear by rename and hold no date, so that equal content gives equal bytes.
+Numbers are written with all their digits, columns that hold names stay text (``01`` is a name, not the
+number 1), files appear by rename and hold no date, so that equal content gives equal bytes.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-import starfile
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from staproj.errors import FormatError, InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEXT_COLUMNS = (
     "rlnTomoName",
@@ -36,7 +36,7 @@ TEXT_COLUMNS = (
 )
 """Columns whose values are names even where they look like numbers."""
 
-Block = pd.DataFrame | dict[str, Any]
+Block: TypeAlias = "pd.DataFrame | dict[str, Any]"
 
 
 def read_star(path: Path) -> dict[str, Block]:
@@ -49,6 +49,9 @@ def read_star(path: Path) -> dict[str, Block]:
     FormatError
         If it is not a STAR file, or a row has more or fewer values than there are columns.
     """
+    import pandas as pd
+    import starfile
+
     if not path.is_file():
         raise InputError("the STAR file does not exist", where=str(path))
     try:
@@ -71,6 +74,8 @@ def require_columns(block: Block | None, columns: tuple[str, ...], path: Path, n
     FormatError
         If the block or a column is missing.
     """
+    import pandas as pd
+
     if block is None:
         raise FormatError(f"block data_{name} is missing", where=str(path))
     table = pd.DataFrame([block]) if isinstance(block, dict) else block
@@ -80,8 +85,17 @@ def require_columns(block: Block | None, columns: tuple[str, ...], path: Path, n
     return table
 
 
+def loop(columns: Mapping[str, Any] | list[dict[str, Any]]) -> pd.DataFrame:
+    """Return a loop block from columns (arrays or single values) or rows."""
+    import pandas as pd
+
+    return pd.DataFrame(columns)
+
+
 def write_star(path: Path, blocks: Mapping[str, Block]) -> None:
     """Write blocks in order (write-new, fsync, rename); floats keep every digit."""
+    import starfile
+
     text = starfile.to_string(dict(blocks), float_format=None)
     body = "\n".join(line for line in text.split("\n") if not line.startswith("# Created by"))
     temporary = path.with_name(path.name + ".part")

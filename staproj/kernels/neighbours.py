@@ -15,7 +15,7 @@ Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 MIN_ALIGNED = 0.15
-"""Neighbour directions count as aligned with the reference's axes if their mean vector is longer than this."""
+"""Neighbours stand in a common direction of the reference if their mean vector is longer than this."""
 
 
 class LatticeRules(NamedTuple):
@@ -54,34 +54,88 @@ def keep_best_of_duplicates(position: Float, score: Float, distance_angstrom: fl
     return keep
 
 
-def lattice_support(position: Float, rot_tomo_from_ref: Float, rules: LatticeRules) -> NDArray[np.int64]:
+class Agreement(NamedTuple):
+    """Pairs (first of one table, second of another) that fit one lattice but for direction.
+
+    ``phase`` is ``order`` times the azimuth (rad) of the step to the second, in the axes of the first.
+    """
+
+    first: NDArray[np.int64]
+    phase: Float
+
+
+def lattice_support(
+    position: Float,
+    rot_tomo_from_ref: Float,
+    rules: LatticeRules,
+    rng: np.random.Generator,
+    *,
+    among: Mask | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count for every particle the neighbours that agree with it about a common lattice.
 
     A neighbour lies at the lattice spacing, holds a similar pose (modulo rotations of ``360 / order`` degrees
     about the reference's z, after turning one surface normal onto the other) and, where the data
-    show that neighbours stand in fixed directions of the reference, in one of these directions.
+    show that neighbours stand in fixed directions of the reference, in one of these directions. Only
+    particles ``among`` count as neighbours.
+
+    Returns the counts, and the counts of one decoy a particle: moved half a spacing along the surface
+    and turned at random, which is what wrong poses get by chance.
     """
     n = len(position)
-    counts = np.zeros(n, dtype=np.int64)
-    if n < 2:
-        return counts
+    near = np.ones(n, dtype=bool) if among is None else among
+    if n < 2 or not near.any():
+        return np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    others = position[near], rot_tomo_from_ref[near]
+    real = _agreeing(position, rot_tomo_from_ref, *others, rules)
+    direction = _common_direction(real.phase, rules.symmetry_order)
+    moved, turned = _decoys(position, rot_tomo_from_ref, rules.spacing_angstrom, rng)
+    decoy = _agreeing(moved, turned, *others, rules)
+    return _count(real, direction, rules, n), _count(decoy, direction, rules, n)
+
+
+def _agreeing(
+    position: Float, rotation: Float, other_position: Float, other_rotation: Float, rules: LatticeRules
+) -> Agreement:
     outer = rules.spacing_angstrom * (1.0 + rules.distance_tolerance)
-    pairs = cKDTree(position).query_pairs(outer, output_type="ndarray").astype(np.int64)
-    if not len(pairs):
-        return counts
-    both = np.concatenate([pairs, pairs[:, ::-1]])
-    step = position[both[:, 1]] - position[both[:, 0]]
-    distance = np.linalg.norm(step, axis=1)
-    near = distance >= rules.spacing_angstrom * (1.0 - rules.distance_tolerance)
-    both, step, distance = both[near], step[near], distance[near]
-    first, second = rot_tomo_from_ref[both[:, 0]], rot_tomo_from_ref[both[:, 1]]
+    table = cKDTree(position).sparse_distance_matrix(cKDTree(other_position), outer, output_type="ndarray")
+    table = table[table["v"] >= rules.spacing_angstrom * (1.0 - rules.distance_tolerance)]
+    table = table[np.lexsort((table["j"], table["i"]))]
+    i, j = table["i"].astype(np.int64), table["j"].astype(np.int64)
+    first, second = rotation[i], other_rotation[j]
     bend = np.rad2deg(np.arccos(np.clip(np.einsum("ni,ni->n", first[:, :, 2], second[:, :, 2]), -1, 1)))
     good = bend <= 3.0 * rules.angle_tolerance_deg
     good &= np.abs(twist_between(first, second, rules.symmetry_order)) <= rules.angle_tolerance_deg
-    if rules.symmetry_order > 1:
-        good &= _in_lattice_direction(first, step, good, rules)
-    np.add.at(counts, both[good, 0], 1)
-    return counts
+    local = np.einsum("nji,nj->ni", first[good], other_position[j[good]] - position[i[good]])
+    return Agreement(i[good], np.arctan2(local[:, 1], local[:, 0]) * rules.symmetry_order)
+
+
+def _common_direction(phase: Float, symmetry_order: int) -> complex | None:
+    """Return the mean vector of neighbour directions, or None where there is no common direction."""
+    if symmetry_order < 2 or len(phase) < 10:
+        return None
+    mean = complex(np.exp(1j * phase).mean())
+    return mean if abs(mean) >= max(MIN_ALIGNED, 3.0 / np.sqrt(len(phase))) else None
+
+
+def _count(pairs: Agreement, direction: complex | None, rules: LatticeRules, n: int) -> NDArray[np.int64]:
+    first = pairs.first
+    if direction is not None:
+        away = np.rad2deg(np.angle(np.exp(1j * pairs.phase) / direction)) / rules.symmetry_order
+        first = first[np.abs(away) <= rules.angle_tolerance_deg]
+    return np.bincount(first, minlength=n).astype(np.int64)
+
+
+def _decoys(
+    position: Float, rotation: Float, spacing: float, rng: np.random.Generator
+) -> tuple[Float, Float]:
+    azimuth, twist = rng.uniform(0.0, 2.0 * np.pi, (2, len(position)))
+    step = np.cos(azimuth)[:, None] * rotation[:, :, 0] + np.sin(azimuth)[:, None] * rotation[:, :, 1]
+    spin = np.zeros((len(position), 3, 3))
+    spin[:, 0, 0], spin[:, 0, 1] = np.cos(twist), -np.sin(twist)
+    spin[:, 1, 0], spin[:, 1, 1] = np.sin(twist), np.cos(twist)
+    spin[:, 2, 2] = 1.0
+    return position + 0.5 * spacing * step, rotation @ spin
 
 
 def twist_between(first: Float, second: Float, symmetry_order: int) -> Float:
@@ -95,20 +149,8 @@ def twist_between(first: Float, second: Float, symmetry_order: int) -> Float:
         np.arctan2(relative[:, 1, 0] - relative[:, 0, 1], relative[:, 0, 0] + relative[:, 1, 1])
     )
     period = 360.0 / symmetry_order
-    return (twist + 0.5 * period) % period - 0.5 * period
-
-
-def _in_lattice_direction(first: Float, step: Float, good: Mask, rules: LatticeRules) -> Mask:
-    local = np.einsum("nji,nj->ni", first, step)
-    phase = np.arctan2(local[:, 1], local[:, 0]) * rules.symmetry_order
-    if good.sum() < 10:
-        return np.ones(len(step), dtype=bool)
-    mean = np.exp(1j * phase[good]).mean()
-    if abs(mean) < max(MIN_ALIGNED, 3.0 / np.sqrt(good.sum())):
-        return np.ones(len(step), dtype=bool)
-    away = np.rad2deg(np.angle(np.exp(1j * phase) / mean)) / rules.symmetry_order
-    aligned: Mask = np.abs(away) <= rules.angle_tolerance_deg
-    return aligned
+    wrapped: Float = (twist + 0.5 * period) % period - 0.5 * period
+    return wrapped
 
 
 def nearest_neighbour_distance(position: Float) -> Float:

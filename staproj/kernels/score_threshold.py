@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 
 MIN_SEPARATION = 2.0
-"""Two populations are told apart if their means differ by this many common standard deviations (Ashman's D)."""
+"""Two populations show if their means differ by this many common standard deviations (Ashman's D)."""
 MIN_FRACTION = 0.03
 """The smaller population must hold at least this fraction."""
 MIN_SCORES = 30
@@ -82,6 +82,72 @@ def fit_two_gaussians(x: Float, n_iter: int = 200) -> tuple[Float, Float, Float]
         return np.array([0.5, 0.5]), np.array([x.mean(), x.mean()]), np.array([floor, floor])
     order = np.argsort(best[2])
     return best[1][order], best[2][order], best[3][order]
+
+
+class LatticeClasses(NamedTuple):
+    """Good and bad particles told apart by score and by lattice neighbours.
+
+    ``good`` is the probability of every particle to be good. Means and spreads are of the score.
+    """
+
+    good: Float
+    threshold: float
+    separation: float
+    mean_bad: float
+    mean_good: float
+    good_fraction: float
+
+
+def classify_with_lattice(
+    scores: Float, support: NDArray[np.int64], decoy_support: NDArray[np.int64], n_iter: int = 200
+) -> LatticeClasses:
+    """Tell good from bad particles by score and number of agreeing lattice neighbours together.
+
+    Two classes: scores Gaussian in each; neighbour counts of the bad class follow those of decoys
+    (what chance gives), those of the good class are free. Fitted by expectation-maximisation. Where the
+    data hold no lattice the counts of both classes come out alike and the scores decide alone.
+    """
+    n_kinds = int(max(support.max(initial=0), decoy_support.max(initial=0))) + 1
+    chance = (np.bincount(decoy_support, minlength=n_kinds) + 0.5) / (len(decoy_support) + 0.5 * n_kinds)
+    floor = max(0.05 * float(scores.std()), 1e-12)
+    many = support >= max(2.0, float(np.quantile(decoy_support, 0.95)))
+    good = np.where(many, 0.9, 0.3)
+    for _ in range(n_iter):
+        weight = np.array([np.sum(1.0 - good), np.sum(good)]) + 1e-6
+        mean = np.array([np.sum(scores * (1.0 - good)), np.sum(scores * good)]) / weight
+        mean[0] = min(mean[0], mean[1])
+        spread = np.array(
+            [np.sum((scores - mean[0]) ** 2 * (1.0 - good)), np.sum((scores - mean[1]) ** 2 * good)]
+        )
+        sd = np.maximum(np.sqrt(spread / weight), floor)
+        kinds = np.bincount(support, weights=good, minlength=n_kinds) + 0.5
+        kinds /= kinds.sum()
+        log_odds = np.log(weight[1] / weight[0]) + np.log(kinds[support] / chance[support])
+        log_odds += _score_log_odds(scores, mean, sd)
+        previous, good = good, 1.0 / (1.0 + np.exp(-np.clip(log_odds, -50.0, 50.0)))
+        if np.abs(good - previous).max() < 1e-4:
+            break
+    kept = scores[good >= 0.5]
+    separation = float((mean[1] - mean[0]) / np.sqrt(0.5 * (sd[0] ** 2 + sd[1] ** 2)))
+    threshold = float(kept.min()) if len(kept) else float(scores.max(initial=0.0))
+    return LatticeClasses(
+        good, threshold, separation, float(mean[0]), float(mean[1]), float((good >= 0.5).mean())
+    )
+
+
+def _score_log_odds(scores: Float, mean: Float, sd: Float) -> Float:
+    """Return the log of good over bad density, made to never fall with rising score.
+
+    Two Gaussians of different width cross twice; beyond the outer crossing the wider one would win, so that
+    the very best scores counted as bad, or the very worst as good.
+    """
+    precision = 1.0 / sd**2
+    x = scores
+    if precision[0] != precision[1]:
+        turning = float((mean[1] * precision[1] - mean[0] * precision[0]) / (precision[1] - precision[0]))
+        x = np.minimum(x, turning) if sd[0] > sd[1] else np.maximum(x, turning)
+    odds: Float = 0.5 * precision[0] * (x - mean[0]) ** 2 - 0.5 * precision[1] * (x - mean[1]) ** 2
+    return odds + float(np.log(sd[0] / sd[1]))
 
 
 def elevation_factors(

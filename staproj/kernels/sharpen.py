@@ -19,7 +19,7 @@ Float = NDArray[np.float64]
 
 
 class GuinierFit(NamedTuple):
-    """Line through ``ln amplitude`` against ``1/d^2``; ``b_factor_angstrom2 = 4 * slope`` (negative = decay)."""
+    """Line of ``ln amplitude`` against ``1/d^2``; ``b_factor_angstrom2`` = 4 slope (negative = decay)."""
 
     b_factor_angstrom2: float
     intercept: float
@@ -48,7 +48,7 @@ def shell_amplitudes(volume: Array) -> Float:
 def guinier_fit(
     amplitude: Float, frequency_per_angstrom: Float, low_angstrom: float, high_angstrom: float = 0.0
 ) -> GuinierFit:
-    """Fit ``ln amplitude`` over the shells from ``low_angstrom`` to ``high_angstrom`` (0 = the last with signal).
+    """Fit ``ln amplitude`` from ``low_angstrom`` to ``high_angstrom`` (0 = the last shell with signal).
 
     Raises
     ------

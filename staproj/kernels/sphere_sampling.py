@@ -28,11 +28,11 @@ def hexagonal_count(radius: float, spacing: float, oversampling: float = 1.0) ->
     One point takes an area of ``spacing^2 sqrt(3) / 2``; both lengths in one unit.
     """
     cell = spacing * spacing * np.sqrt(3.0) / 2.0
-    return max(1, round(4.0 * np.pi * radius * radius / cell * oversampling))
+    return max(1, round(float(4.0 * np.pi * radius * radius / cell * oversampling)))
 
 
 def frames_on_normals(normal: Float, twist_deg: Float) -> Float:
-    """Return rotations ``[n, 3, 3]`` that take z to ``normal`` (unit, ``[n, 3]``), turned about it by ``twist_deg``.
+    """Return rotations ``[n, 3, 3]`` that take z to ``normal`` (unit, ``[n, 3]``), turned about it.
 
     ``R = Rz(azimuth) Ry(polar) Rz(twist - azimuth)``: without twist the shortest turn from z.
     """

@@ -49,10 +49,10 @@ STAGE = StageSpec(
     scope="item",
     group="particles",
     doc=(
-        "A Fibonacci lattice is laid over every sphere with about `oversampling` seeds per lattice position of "
-        "the particle. The z axis of a seed is the outward normal; the turn about it is random. Matching moves "
-        "seeds to particles, and selection removes those that end up at the same place. If particles are missed, "
-        "raise `oversampling` or the search radius of matching."
+        "A Fibonacci lattice is laid over every sphere with about `oversampling` seeds per lattice "
+        "position of the particle. The z axis of a seed is the outward normal; the turn about it is "
+        "random. Matching moves seeds to particles, and selection removes those that end up at the "
+        "same place. If particles are missed, raise `oversampling` or the search radius of matching."
     ),
     citations=("Gonzalez 2010, Math. Geosci. 42:49",),
 )

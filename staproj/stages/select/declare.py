@@ -19,7 +19,8 @@ class SelectParams(Params):
         "series", help="Propose one cut a tilt series, or one for the scores of all.", per_item=False
     )
     elevation_compensation: bool = param(
-        True, help="Take out how the score depends on the particle's elevation (missing wedge) before cutting."
+        True,
+        help="Take out how the score depends on the particle's elevation (missing wedge) before cutting.",
     )
     particle_spacing_angstrom: float = param(
         72.0,
@@ -39,7 +40,16 @@ class SelectParams(Params):
         None,
         ge=0,
         le=12,
-        help="Neighbours on the same lattice a particle needs; empty takes 2 on surfaces and 0 elsewhere.",
+        help=(
+            "Neighbours on the same lattice a particle needs; empty weighs score and neighbours together "
+            "for particles on surfaces, 0 uses scores alone."
+        ),
+    )
+    symmetry: str | None = param(
+        None,
+        pattern=r"^[CDcd][1-9][0-9]?$",
+        help="Symmetry about the particle's axis (Cn, Dn) of a lattice site; empty takes the particles'.",
+        per_item=False,
     )
     lattice_distance_tolerance: float = param(
         0.25, gt=0, lt=1, help="Fraction of the spacing by which a lattice neighbour may be off."
@@ -53,9 +63,7 @@ class SelectParams(Params):
     )
     half_set_split: Literal["patch", "object", "random"] = param(
         "patch",
-        help=(
-            "How half-sets are made: two patches of every object, whole objects, or single particles at random."
-        ),
+        help=("How half-sets are made: two patches of every object, whole objects, or particles at random."),
         per_item=False,
     )
 
@@ -70,13 +78,17 @@ STAGE = StageSpec(
     scope="project",
     group="particles",
     doc=(
-        "Of particles at one place the best-scoring one stays. Then the histogram of scores is split: where two "
-        "populations show, at the point where a particle belongs to either with equal chance; where only one "
-        "shows, only low outliers fall and the record says so. On a lattice, particles without enough "
-        "neighbours at the lattice spacing and with agreeing poses are removed: wrong poses have none.\n\n"
-        "Half-sets: `patch` cuts every object into two patches by a plane across the tilt axis, which balances "
-        "the halves within every object, gives both the same missing wedge, and lets only boxes along the "
-        "seam share voxels. `object` gives whole objects to one half, so that no two halves share anything; it needs "
-        "several objects. `random` mixes neighbours, which share voxels where boxes overlap: its FSC is too good."
+        "Of particles at one place the best-scoring one stays. On surfaces score and neighbours are "
+        "then weighed together: neighbours count where they lie at the lattice spacing and hold an "
+        "agreeing pose, and decoys (the same particles moved and turned at random) show how many "
+        "wrong poses find by chance. Without a lattice this falls back to the scores by itself. "
+        "Elsewhere, or with `lattice_neighbours_min`, the histogram of scores is split: where two "
+        "populations show, at the point where a particle belongs to either with equal chance; where "
+        "only one shows, only low outliers fall and the record says so.\n\n"
+        "Half-sets: `patch` cuts every object into two patches by a plane across the tilt axis, which "
+        "balances the halves within every object, gives both the same missing wedge, and lets only "
+        "boxes along the seam share voxels. `object` gives whole objects to one half, so that no two "
+        "halves share anything; it needs several objects. `random` mixes neighbours, which share "
+        "voxels where boxes overlap: its FSC is too good."
     ),
 )

@@ -9,18 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from staproj.errors import EmptyResultError, InputError
-from staproj.kernels.neighbours import (
-    LatticeRules,
-    keep_best_of_duplicates,
-    lattice_support,
-    nearest_neighbour_distance,
-)
-from staproj.kernels.score_threshold import MIN_SCORES, elevation_factors, propose_threshold
+from staproj.kernels.neighbours import keep_best_of_duplicates, nearest_neighbour_distance
+from staproj.kernels.score_threshold import elevation_factors
 from staproj.model.particles import ParticleSet
 from staproj.stages.api import StageContext
+from staproj.stages.select.choose import choose
 from staproj.stages.select.declare import SelectParams
 from staproj.stages.select.half_sets import assign_half_sets
-from staproj.stages.shared.pictures import picture_of_histogram, picture_of_points
+from staproj.stages.shared.pictures import picture_of_points
 from staproj.units import Unit
 
 Float = NDArray[np.float64]
@@ -40,11 +36,10 @@ def select(inputs: Mapping[str, Any], params: SelectParams, ctx: StageContext) -
 
     particles = _without_duplicates(particles, series, params, ctx)
     _count(counts, particles)
-    scores = _compensated_scores(particles, params, ctx)
-    particles = particles.take(_above_threshold(particles, scores, series, params, ctx))
-    _count(counts, particles)
-    particles = _on_lattice(particles, series, params, ctx)
-    _count(counts, particles)
+    particles, survived = choose(particles, _compensated_scores(particles, params, ctx), params, ctx)
+    for step in survived:
+        for name, row in counts.items():
+            row.append(step.get(name, 0))
     if len(particles) == 0:
         raise EmptyResultError(
             "no particle is left after selection",
@@ -99,100 +94,13 @@ def _compensated_scores(particles: ParticleSet, params: SelectParams, ctx: Stage
     factor, centre, median = elevation_factors(particles.score, elevation)
     if not len(centre):
         return particles.score
-    ctx.curve(
-        "median_score_by_elevation", centre, median, x_label="elevation_deg", y_label="median_score"
-    )
+    ctx.curve("median_score_by_elevation", centre, median, x_label="elevation_deg", y_label="median_score")
     trend = float(np.ptp(median) / np.median(particles.score))
     ctx.metric("elevation_trend", trend)
     if trend < MIN_TREND:
         return particles.score
     compensated: Float = particles.score * factor
     return compensated
-
-
-def _above_threshold(
-    particles: ParticleSet, scores: Float, series: list[str], params: SelectParams, ctx: StageContext
-) -> NDArray[np.bool_]:
-    """Say which particles score enough, and record histograms and cuts."""
-    if not len(scores):
-        return np.zeros(0, dtype=bool)
-    cut = np.empty(len(scores))
-    table: dict[str, list[Any]] = {"tilt_series_id": [], "threshold": [], "separation": [], "good_fraction": []}
-    if params.score_threshold is not None:
-        cut[:] = params.score_threshold
-        scores = particles.score
-        _row(table, "all", params.score_threshold, np.nan, float((scores >= cut).mean()))
-    else:
-        pooled = params.threshold_scope == "pooled"
-        for name in ["all"] if pooled else series:
-            rows = np.arange(len(scores)) if pooled else np.flatnonzero(particles.tilt_series_id == name)
-            if len(rows) == 0:
-                continue
-            source = scores[rows]
-            if len(rows) < MIN_SCORES and len(scores) >= MIN_SCORES:
-                ctx.fallback(f"{name} has only {len(rows)} scores: the cut of all series is used")
-                source = scores
-            proposal = propose_threshold(source)
-            if proposal.method == "one population":
-                ctx.fallback(f"{name}: the scores show one population, only low outliers were cut")
-            cut[rows] = proposal.threshold
-            _row(table, name, proposal.threshold, proposal.separation, float((scores[rows] >= cut[rows]).mean()))
-    ctx.table("score_cut", table, doc="Cut of the (compensated) score; separation is Ashman's D.")
-    _record_histogram(scores, float(np.median(cut)), ctx)
-    keep: NDArray[np.bool_] = scores >= cut
-    return keep
-
-
-def _row(table: dict[str, list[Any]], name: str, cut: float, separation: float, fraction: float) -> None:
-    for key, value in zip(table, (name, cut, separation, fraction), strict=True):
-        table[key].append(value)
-
-
-def _record_histogram(scores: Float, cut: float, ctx: StageContext) -> None:
-    counts, edges = np.histogram(scores, bins=64)
-    centres = 0.5 * (edges[1:] + edges[:-1])
-    ctx.curve("score_histogram", centres, counts, x_label="score", y_label="n_particles")
-    ctx.metric("score_threshold", cut)
-    mark = (cut - edges[0]) / max(edges[-1] - edges[0], 1e-30) * len(counts)
-    ctx.preview("score_histogram", picture_of_histogram(counts.astype(np.float64), mark))
-
-
-def _on_lattice(
-    particles: ParticleSet, series: list[str], params: SelectParams, ctx: StageContext
-) -> ParticleSet:
-    wanted = params.lattice_neighbours_min
-    if wanted is None:
-        wanted = 2 if len(particles) and (particles.object_id >= 0).all() else 0
-    ctx.metric("lattice_neighbours_min", wanted)
-    if wanted == 0 or len(particles) == 0:
-        return particles
-    rules = LatticeRules(
-        params.particle_spacing_angstrom,
-        params.lattice_distance_tolerance,
-        params.lattice_angle_tolerance_deg,
-        _symmetry_order(particles.symmetry),
-    )
-    support = np.zeros(len(particles), dtype=np.int64)
-    keep = np.ones(len(particles), dtype=bool)
-    for _ in range(2):
-        for name in series:
-            ctx.check_cancelled()
-            rows = np.flatnonzero((particles.tilt_series_id == name) & keep)
-            support[rows] = lattice_support(
-                particles.position_xyz_angstrom[rows], particles.rot_tomo_from_ref[rows], rules
-            )
-        keep &= support >= wanted
-    histogram = np.bincount(np.minimum(support, 12), minlength=13)
-    ctx.curve(
-        "lattice_neighbours", np.arange(13), histogram, x_label="n_neighbours", y_label="n_particles"
-    )
-    return particles.take(keep)
-
-
-def _symmetry_order(symmetry: str) -> int:
-    """Return n of a cyclic or dihedral group ``Cn``/``Dn``; 1 for anything else."""
-    digits = symmetry[1:]
-    return int(digits) if symmetry[:1].upper() in ("C", "D") and digits.isdigit() and int(digits) > 0 else 1
 
 
 def _record(particles: ParticleSet, counts: dict[str, list[int]], ctx: StageContext) -> None:
@@ -218,6 +126,7 @@ def _record(particles: ParticleSet, counts: dict[str, list[int]], ctx: StageCont
     n_1, n_2 = int((particles.half_set == 1).sum()), int((particles.half_set == 2).sum())
     few = min(n_1, n_2) < 0.8 * max(n_1, n_2) or len(particles) < 0.02 * given
     ctx.verdict(
-        f"{len(particles)} of {given} particles kept ({n_1} + {n_2} in half-sets), neighbours {median:.0f} Å apart",
+        f"{len(particles)} of {given} particles kept ({n_1} + {n_2} in half-sets), "
+        f"neighbours {median:.0f} Å apart",
         warning=few,
     )

@@ -7,9 +7,10 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
+Picture = NDArray[np.float32]
 
 
-def picture_of_points(position_xy: Float, weight: Float | None = None, size_px: int = 192) -> NDArray[np.float32]:
+def picture_of_points(position_xy: Float, weight: Float | None = None, size_px: int = 192) -> Picture:
     """Draw points ``[n, 2]`` (x, y in any unit, finite) as soft dots on a square ``[y, x]``, y upwards."""
     if len(position_xy) == 0:
         return np.zeros((size_px, size_px), dtype=np.float32)
@@ -19,11 +20,11 @@ def picture_of_points(position_xy: Float, weight: Float | None = None, size_px: 
     cells = np.clip(np.rint(index).astype(np.int64), 0, size_px - 1)
     picture = np.zeros((size_px, size_px), dtype=np.float32)
     np.add.at(picture, (size_px - 1 - cells[:, 1], cells[:, 0]), 1.0 if weight is None else weight)
-    blurred: NDArray[np.float32] = scipy.ndimage.gaussian_filter(picture, 1.2)
+    blurred: Picture = scipy.ndimage.gaussian_filter(picture, 1.2)
     return blurred
 
 
-def picture_of_histogram(counts: Float, mark: float | None = None, height_px: int = 96) -> NDArray[np.float32]:
+def picture_of_histogram(counts: Float, mark: float | None = None, height_px: int = 96) -> Picture:
     """Draw a histogram as bars; ``mark`` (in bins) is a bright line at that place."""
     counts = np.asarray(counts, dtype=np.float64)
     width = max(1, 192 // max(len(counts), 1))
@@ -35,7 +36,7 @@ def picture_of_histogram(counts: Float, mark: float | None = None, height_px: in
     return picture
 
 
-def central_slices(volume: NDArray[np.floating]) -> NDArray[np.float32]:
+def central_slices(volume: NDArray[np.floating]) -> Picture:
     """Lay the three central slices (xy, xz, yz) of a volume ``[z, y, x]`` side by side."""
     nz, ny, nx = volume.shape
     slices = [volume[nz // 2], volume[:, ny // 2], volume[:, :, nx // 2]]

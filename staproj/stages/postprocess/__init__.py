@@ -1,0 +1,1 @@
+"""Weighting and sharpening of the final map."""
