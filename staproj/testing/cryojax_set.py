@@ -134,9 +134,7 @@ def _check_projection(numbers: dict[str, NDArray[Any]], alignment: TiltGeometry,
     beads = numbers["beads_centred_unbinned_px"] * unbinned
     worst = float(np.abs(alignment.project(beads) - numbers["beads_2d_px"]).max())
     if worst > 0.01:
-        raise FormatError(
-            f"beads project {worst:.3f} px from where the set says they are", where="truth.npz"
-        )
+        raise FormatError(f"beads project {worst:.3f} px from where the set says they are", where="truth.npz")
 
 
 def _fit_sphere(position: Float) -> tuple[Float, float]:

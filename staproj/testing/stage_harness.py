@@ -170,7 +170,9 @@ def run_stage(
     context = ctx or RecordingContext(root=Path(tmp_path) / spec.name, item=item, threads=threads, seed=seed)
     outputs = spec.load()(dict(inputs), spec.params(**params), context)
     if set(outputs) - set(spec.outputs):
-        raise StageError(f"stage {spec.name} returned unknown ports {sorted(set(outputs) - set(spec.outputs))}")
+        raise StageError(
+            f"stage {spec.name} returned unknown ports {sorted(set(outputs) - set(spec.outputs))}"
+        )
     for port_name, port in spec.outputs.items():
         if port_name not in outputs and not port.optional:
             raise StageError(f"stage {spec.name} did not return {port_name!r}")
@@ -193,7 +195,9 @@ def _item_of(inputs: Mapping[str, Any]) -> str:
 def _check_inputs(spec: StageSpec, inputs: Mapping[str, Any]) -> None:
     unknown = set(inputs) - set(spec.inputs)
     if unknown:
-        raise InputError(f"stage {spec.name} has no input {sorted(unknown)}", hint=f"it has {list(spec.inputs)}")
+        raise InputError(
+            f"stage {spec.name} has no input {sorted(unknown)}", hint=f"it has {list(spec.inputs)}"
+        )
     for name, port in spec.inputs.items():
         if name not in inputs:
             if not port.optional:
@@ -213,7 +217,9 @@ def _check_kind(spec: StageSpec, name: str, port: Port, value: Any) -> None:
 
 def _round_trip(spec: StageSpec, name: str, port: Port, value: Any, ctx: RecordingContext) -> Any:
     if spec.scope == "project" and port.per_item:
-        return {item: _through_file(spec, name, port, part, ctx, item) for item, part in sorted(value.items())}
+        return {
+            item: _through_file(spec, name, port, part, ctx, item) for item, part in sorted(value.items())
+        }
     return _through_file(spec, name, port, value, ctx, None)
 
 

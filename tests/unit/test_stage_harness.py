@@ -40,7 +40,9 @@ def wrong(inputs: dict[str, Any], params: _Params, ctx: RecordingContext) -> dic
 
 def _spec(function: str) -> StageSpec:
     port = Port(ArtifactKind.GEOMETRY, "Spheres.", per_item=True)
-    return StageSpec("grow", "Grow.", _Params, {"geometry": port}, {"geometry": port}, f"{__name__}:{function}")
+    return StageSpec(
+        "grow", "Grow.", _Params, {"geometry": port}, {"geometry": port}, f"{__name__}:{function}"
+    )
 
 
 def test_outputs_and_records_come_back(tmp_path: Path) -> None:

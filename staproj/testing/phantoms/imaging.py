@@ -1,0 +1,239 @@
+"""Images of a specimen: weak-phase projection in slabs of depth, each through its own CTF.
+
+Matter is shared out between the two nearest slabs in proportion to its distance from them, so that the
+CTF of a point is interpolated linearly between two defoci. With slabs of thickness D the error of that is
+at most (pi lambda f² D)² / 8; D is chosen so that it stays below 0.2 % at Nyquist and is never above 100 Å.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from staproj.testing.phantoms import optics
+from staproj.testing.phantoms.hexamer import effective_sigma
+from staproj.testing.phantoms.microscope import Acquisition
+from staproj.testing.phantoms.settings import SessionSettings
+from staproj.testing.phantoms.specimen import Specimen
+from staproj.units import ANGSTROM_PER_UM
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+PROTEIN_CONTRAST_PER_ANGSTROM = 3.4e-3
+"""Image contrast (before the CTF) of one Å of protein: 2 sigma (V_protein - V_ice) with 2.6 V at 300 kV."""
+GOLD_CONTRAST_PER_ANGSTROM = 4.0e-3
+GOLD_ABSORPTION_ANGSTROM = 150.0
+ICE_ABSORPTION_ANGSTROM = 3500.0
+ICE_NOISE_CONTRAST_ANGSTROM = 0.45
+"""Noise contrast of the ice times pixel size: its power per area does not depend on the sampling."""
+ENVELOPE_B_ANGSTROM2 = 80.0
+MAX_SLAB_ANGSTROM = 100.0
+_MAX_PHASE_STEP = 0.12
+_REACH_SIGMA = 4.0
+_EXTRA_PX = 24
+
+
+@dataclass(frozen=True, eq=False)
+class IdealView:
+    """One view before counting: ``intensity`` relative to the empty beam on a padded grid, mean dose and parts.
+
+    ``protein`` is the share of protein and membrane in the image contrast (for signal-to-noise ratios).
+    ``origin_yx`` is the padded index of pixel (0, 0) of the view.
+    """
+
+    intensity: Float32
+    protein: Float32
+    origin_yx: tuple[int, int]
+
+
+@numba.njit(cache=True, nogil=True)
+def _splat(slabs: Float32, xyk: Float, sigma_px: Float, weight: Float) -> None:
+    """Add Gaussians of integral ``weight`` at (x, y, slab) to ``slabs`` [slab, y, x]; slab is fractional."""
+    n_slabs, ny, nx = slabs.shape
+    line = np.empty(4096)
+    for i in range(xyk.shape[0]):
+        x, y, slab = xyk[i, 0], xyk[i, 1], xyk[i, 2]
+        s = sigma_px[i]
+        reach = _REACH_SIGMA * s
+        x0, x1 = max(0, int(np.ceil(x - reach))), min(nx - 1, int(np.floor(x + reach)))
+        y0, y1 = max(0, int(np.ceil(y - reach))), min(ny - 1, int(np.floor(y + reach)))
+        lower = min(max(int(np.floor(slab)), 0), n_slabs - 2)
+        share = slab - lower
+        if x1 < x0 or y1 < y0:
+            continue
+        for ix in range(x0, x1 + 1):
+            line[ix - x0] = np.exp(-0.5 * ((ix - x) / s) ** 2)
+        scale = weight[i] / (2 * np.pi * s * s)
+        for iy in range(y0, y1 + 1):
+            along_y = scale * np.exp(-0.5 * ((iy - y) / s) ** 2)
+            for ix in range(x0, x1 + 1):
+                value = along_y * line[ix - x0]
+                slabs[lower, iy, ix] += value * (1.0 - share)
+                slabs[lower + 1, iy, ix] += value * share
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_balls(
+    slabs: Float32, thickness: Float32, xyk: Float, radius_px: float, pixel: float, contrast: float
+) -> None:
+    """Add the chords of balls (Å) to ``thickness`` and their contrast to ``slabs``, 3 x 3 samples a pixel."""
+    n_slabs, ny, nx = slabs.shape
+    for i in range(xyk.shape[0]):
+        x, y, slab = xyk[i, 0], xyk[i, 1], xyk[i, 2]
+        lower = min(max(int(np.floor(slab)), 0), n_slabs - 2)
+        share = slab - lower
+        for iy in range(max(0, int(y - radius_px) - 1), min(ny, int(y + radius_px) + 3)):
+            for ix in range(max(0, int(x - radius_px) - 1), min(nx, int(x + radius_px) + 3)):
+                chord = 0.0
+                for a in range(9):
+                    dy = iy + (a // 3 - 1) / 3.0 - y
+                    dx = ix + (a % 3 - 1) / 3.0 - x
+                    chord += np.sqrt(max(0.0, radius_px**2 - dx * dx - dy * dy))
+                chord *= 2.0 * pixel / 9.0
+                thickness[iy, ix] += chord
+                slabs[lower, iy, ix] += contrast * chord * (1.0 - share)
+                slabs[lower + 1, iy, ix] += contrast * chord * share
+
+
+@numba.njit(cache=True, nogil=True)
+def _share_out(slabs: Float32, field: Float32, plane: Float) -> None:
+    """Add ``field`` to the slabs that the plane ``slab = plane[0] + plane[1] x + plane[2] y`` passes through."""
+    n_slabs, ny, nx = slabs.shape
+    for iy in range(ny):
+        for ix in range(nx):
+            slab = min(max(plane[0] + plane[1] * ix + plane[2] * iy, 0.0), n_slabs - 1.0)
+            lower = min(int(slab), n_slabs - 2)
+            share = slab - lower
+            slabs[lower, iy, ix] += field[iy, ix] * (1.0 - share)
+            slabs[lower + 1, iy, ix] += field[iy, ix] * share
+
+
+def padded_shape(settings: SessionSettings) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the grid that views are made on (room for delocalised signal) and where the view starts in it."""
+    wave = optics.wavelength_angstrom(300.0)
+    spread = wave * settings.defocus_max_um * ANGSTROM_PER_UM * 0.5 / settings.pixel_size_angstrom
+    margin = int(spread / settings.pixel_size_angstrom) + _EXTRA_PX
+    ny, nx = settings.image_shape_yx
+    rows, columns = (scipy.fft.next_fast_len(n + 2 * margin, real=True) for n in (ny, nx))
+    return (rows, columns + columns % 2), (margin, margin)
+
+
+def slab_thickness(pixel_size_angstrom: float, voltage_kv: float = 300.0) -> float:
+    """Return the thickness of slabs (Å) that keeps the CTF at Nyquist within 0.2 %."""
+    nyquist = 0.5 / pixel_size_angstrom
+    limit = _MAX_PHASE_STEP / (np.pi * optics.wavelength_angstrom(voltage_kv) * nyquist**2)
+    return float(min(MAX_SLAB_ANGSTROM, limit))
+
+
+def ideal_view(
+    specimen: Specimen,
+    acquisition: Acquisition,
+    settings: SessionSettings,
+    view: int,
+    rng: np.random.Generator,
+) -> IdealView:
+    """Image one view of the specimen with perfect counting; ``rng`` draws the structure of the ice."""
+    shape, origin = padded_shape(settings)
+    geometry, pixel = acquisition.alignment, settings.pixel_size_angstrom
+    rotation = optics.view_rotation(
+        geometry.tilt_axis_deg[view], geometry.tilt_deg[view], geometry.x_tilt_deg[view]
+    )
+    ny, nx = settings.image_shape_yx
+    centre = np.array([nx // 2 + origin[1], ny // 2 + origin[0]], dtype=float)
+    centre += geometry.shift_xy_angstrom[view] / pixel
+    step = slab_thickness(pixel)
+    corners = np.array([[x, y] for x in (0, shape[1]) for y in (0, shape[0])]) - centre
+    lowest, n_slabs = _depth_range(rotation, corners * pixel, settings, step)
+
+    def on_grid(points: Float) -> Float:
+        turned = points @ rotation.T
+        return np.column_stack([turned[:, :2] / pixel + centre, (turned[:, 2] - lowest) / step])
+
+    soft = np.zeros((n_slabs, *shape), dtype=np.float32)
+    hard = np.zeros((n_slabs, *shape), dtype=np.float32)
+    gold = np.zeros(shape, dtype=np.float32)
+    sigma = effective_sigma(specimen.blob_sigma_angstrom, pixel) / pixel
+    weight = specimen.blob_weight_angstrom3 * (
+        PROTEIN_CONTRAST_PER_ANGSTROM * settings.contrast_scale / pixel**2
+    )
+    _splat(soft, on_grid(specimen.blob_xyz_angstrom), sigma, weight)
+    radius_px = 0.5 * settings.bead_diameter_angstrom / pixel
+    beads = on_grid(specimen.gold.position_xyz_angstrom)
+    _add_balls(hard, gold, beads, radius_px, pixel, GOLD_CONTRAST_PER_ANGSTROM)
+    slant = 1.0 / np.sqrt(rotation[2, 2])
+    for offset in (-0.25, 0.25):
+        plane = _plane(rotation, centre, pixel, offset * settings.ice_thickness_angstrom, lowest, step)
+        deviation = ICE_NOISE_CONTRAST_ANGSTROM / pixel * slant / np.sqrt(2.0)
+        _share_out(hard, deviation * rng.standard_normal(shape, dtype=np.float32), plane)
+    protein, rest = _through_lens(soft, hard, lowest, step, acquisition, settings, view)
+    path = settings.ice_thickness_angstrom / rotation[2, 2]
+    beam = np.exp(-path / ICE_ABSORPTION_ANGSTROM) * np.exp(-gold / GOLD_ABSORPTION_ANGSTROM)
+    intensity = np.maximum(1.0 - protein - rest, 0.02) * beam
+    return IdealView(intensity.astype(np.float32), protein, origin)
+
+
+def _depth_range(
+    rotation: Float, corners: Float, settings: SessionSettings, step: float
+) -> tuple[float, int]:
+    """Return the depth of the first slab and the number of slabs that hold all of the ice in the view."""
+    normal = rotation[:, 2]
+    depth = -(corners @ normal[:2]) / normal[2]
+    half = 0.5 * settings.ice_thickness_angstrom / normal[2] + step
+    lowest = np.floor((depth.min() - half) / step) * step
+    return float(lowest), int(np.ceil((depth.max() + half - lowest) / step)) + 1
+
+
+def _plane(rotation: Float, centre: Float, pixel: float, height: float, lowest: float, step: float) -> Float:
+    """Return slab numbers over the image of the specimen plane at ``height``: offset, slope in x, slope in y."""
+    normal = rotation[:, 2]
+    slope = -normal[:2] / normal[2] * pixel
+    at_origin = height / normal[2] - float(slope @ centre)
+    return np.array([(at_origin - lowest) / step, slope[0] / step, slope[1] / step])
+
+
+def _through_lens(
+    soft: Float32,
+    hard: Float32,
+    lowest: float,
+    step: float,
+    acquisition: Acquisition,
+    settings: SessionSettings,
+    view: int,
+) -> tuple[Float32, Float32]:
+    """Send the slabs through their CTFs; ``soft`` matter is damaged by the exposure up to mid-view."""
+    shape = soft.shape[1:]
+    pixel, ctf = settings.pixel_size_angstrom, acquisition.ctf
+    fy = scipy.fft.fftfreq(shape[0], pixel)[:, None]
+    fx = scipy.fft.rfftfreq(shape[1], pixel)[None, :]
+    f2 = fx**2 + fy**2
+    scope = ctf.microscope
+    first = optics.phase(
+        fx,
+        fy,
+        defocus_u_angstrom=ctf.defocus_u_um[view] * ANGSTROM_PER_UM + ctf.defocus_hand * lowest,
+        defocus_v_angstrom=ctf.defocus_v_um[view] * ANGSTROM_PER_UM + ctf.defocus_hand * lowest,
+        astigmatism_deg=ctf.astigmatism_deg[view],
+        voltage_kv=scope.voltage_kv,
+        spherical_aberration_mm=scope.spherical_aberration_mm,
+        amplitude_contrast=scope.amplitude_contrast,
+    )
+    per_slab = np.pi * optics.wavelength_angstrom(scope.voltage_kv) * ctf.defocus_hand * step * f2
+    turn = np.exp(1j * per_slab).astype(np.complex64)
+    wave = np.exp(1j * first).astype(np.complex64)
+    sums = [np.zeros(f2.shape, dtype=np.complex64) for _ in range(2)]
+    for k in range(len(soft)):
+        for total, slabs in zip(sums, (soft, hard), strict=True):
+            if slabs[k].any():
+                total += wave.imag * scipy.fft.rfft2(slabs[k])
+        wave *= turn
+    exposure = acquisition.pre_exposure_e_per_angstrom2[view] + 0.5 * settings.exposure_e_per_angstrom2
+    envelope = np.exp(-0.25 * ENVELOPE_B_ANGSTROM2 * f2).astype(np.float32)
+    kept = optics.damage(np.sqrt(f2), float(exposure)).astype(np.float32)
+    protein = scipy.fft.irfft2(sums[0] * (envelope * kept), s=shape)
+    rest = scipy.fft.irfft2(sums[1] * envelope, s=shape)
+    return protein, rest
