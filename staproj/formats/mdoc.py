@@ -28,7 +28,20 @@ _SECTION = re.compile(r"^\[\s*(ZValue|FrameSet|MontSection)\s*=\s*(-?\d+)\s*\]\s
 _TITLE = re.compile(r"^\[?\s*T\s*=\s*(.*?)\s*\]?\s*$")
 _AXIS = re.compile(r"tilt\s*axis\s*angle\s*=\s*([-+]?\d+(?:\.\d*)?)", re.IGNORECASE)
 _DATE = re.compile(r"^(\d{1,2})-([A-Za-z]{3})-(\d{2}|\d{4})\s+(\d{1,2}):(\d{2}):(\d{2})$")
-_STEM_SUFFIXES = (".mdoc", ".mrc", ".mrcs", ".st", ".tif", ".tiff", ".eer")
+_STEM_SUFFIXES = (
+    ".mdoc",
+    ".mrc",
+    ".mrcs",
+    ".st",
+    ".ali",
+    ".tif",
+    ".tiff",
+    ".eer",
+    ".rawtlt",
+    ".tlt",
+    ".txt",
+    ".csv",
+)
 _ROTATION_MINUS_AXIS_DEG = 90.0
 
 

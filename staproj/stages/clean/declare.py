@@ -57,8 +57,8 @@ STAGE = StageSpec(
     outputs={"tilt_series": Port(ArtifactKind.TILT_SERIES, "Cleaned views.", per_item=True)},
     run="staproj.stages.clean.run:clean_views",
     group="import",
-    doc="""A spike is a local maximum that stands out from an annulus around it or from its 8 neighbours. It is
-grown to connected bright pixels and replaced by a second-order polynomial through its border. Only
+    doc="""A spike is a local maximum that stands out from an annulus around it or from its 8 neighbours. It
+is grown to connected bright pixels and replaced by a second-order polynomial through its border. Only
 bright spikes are taken, so dark gold beads stay. The same pixels are replaced in the stacks of odd
 and even frames.
 

@@ -128,8 +128,8 @@ def _write_stacks(
             ctx.check_cancelled()
             ctx.progress(view, series.n_views)
             mask = np.zeros(series.image_shape_yx, dtype=bool)
-            for name in sources:
-                check_finite(data[name][view], sources[name], view)
+            for name, path in sources.items():
+                check_finite(data[name][view], path, view)
                 image = np.array(data[name][view], dtype=np.float32)
                 if name == "views.mrc":
                     mask = _find(image, view, params, options, tally)
