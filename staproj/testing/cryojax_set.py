@@ -1,7 +1,7 @@
 """Truth of the dataset that cryoJAX made (one VLP, 40 views, 6 beads), in staproj's own terms.
 
-The set's ``truth.npz`` counts in pixels before fourfold binning (1.35 Å, 1152 x 1152) about index 576, and its
-views are block averages: a point at unbinned pixel u lies at ``u / 4 - 0.375`` of a view. That constant
+The set's ``truth.npz`` counts in pixels before fourfold binning (1.35 Å, 1152 x 1152) about index 576, and
+its views are block averages: a point at unbinned pixel u lies at ``u / 4 - 0.375`` of a view. That constant
 goes into the shifts, since staproj's image centre is index ``n // 2`` = 144 of the view.
 """
 

@@ -1,8 +1,8 @@
 """What is known about a synthetic dataset: read and write the truth that lies beside it.
 
-``TRUTH/<tilt series>/{alignment,ctf,particles,gold,spheres,tracks,drift}.h5`` (``tracks`` and ``drift`` are optional),
-``TRUTH/reference.mrc`` (bright, centre ``n // 2``, symmetry axis z) and ``TRUTH/truth.json``. Nothing but tests
-and scores reads it.
+``TRUTH/<tilt series>/{alignment,ctf,particles,gold,spheres,tracks,drift}.h5`` (``tracks`` and ``drift`` are
+optional), ``TRUTH/reference.mrc`` (bright, centre ``n // 2``, symmetry axis z) and ``TRUTH/truth.json``. Nothing
+but tests and scores reads it.
 """
 
 from __future__ import annotations

@@ -43,9 +43,8 @@ def test_cryojax_beads_are_dark_in_the_images(converted: tuple[Path, Path]) -> N
     for view in range(len(stack)):
         for x, y in xy[view]:
             if 20 < x < 268 and 20 < y < 268:
-                patch = stack[
-                    view, int(round(y)) - 12 : int(round(y)) + 13, int(round(x)) - 12 : int(round(x)) + 13
-                ]
+                row, column = round(y), round(x)
+                patch = stack[view, row - 12 : row + 13, column - 12 : column + 13]
                 darker.append(patch[9:16, 9:16].mean() < patch.mean() - 2.0)
     assert len(darker) > 150
     assert np.mean(darker) > 0.95

@@ -1,8 +1,9 @@
 """The particle: a chiral hexamer of Gaussian blobs, polar along z, and the noise-free map of it.
 
-Loosely after immature CA-SP1: a narrow six-helix bundle at the inside (z < 0) and rings around the axis that
-turn steadily with z, so that the mirror image correlates no better than 0.55 with it. Blob weights are volumes of protein in Å³, so that the density
-is a fraction of protein and its projection a length of protein in Å.
+Loosely after immature CA-SP1: a narrow six-helix bundle at the inside (z < 0) and rings around the axis
+that turn steadily with z, so that the mirror image correlates no better than 0.55 with it. Blob weights are
+volumes of protein in Å³, so that the density is a fraction of protein and its projection a length of protein
+in Å.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def effective_sigma(sigma: Float, pixel_size_angstrom: float) -> Float:
 
 
 def lattice_neighbours(radius_angstrom: float, spacing_angstrom: float) -> tuple[Float, Float]:
-    """Return the centre and its 18 nearest sites on a sphere: positions ``[19, 3]``, rotations ``[19, 3, 3]``.
+    """Return the centre and its 18 nearest sites on a sphere: ``[19, 3]``, rotations ``[19, 3, 3]``.
 
     The sphere passes through the origin with its outward normal along +z there.
     """
@@ -73,7 +74,7 @@ def lattice_neighbours(radius_angstrom: float, spacing_angstrom: float) -> tuple
 def reference_map(
     voxel_size_angstrom: float, radius_angstrom: float, spacing_angstrom: float, box_angstrom: float = 260.0
 ) -> NDArray[np.float32]:
-    """Return the noise-free map ``[z, y, x]``: a hexamer at ``n // 2`` and the neighbours that reach its box."""
+    """Return the noise-free map ``[z, y, x]``: a hexamer at ``n // 2`` and neighbours that reach its box."""
     n = 2 * int(np.ceil(0.5 * box_angstrom / voxel_size_angstrom))
     position, sigma, weight = blobs()
     sigma = effective_sigma(sigma, voxel_size_angstrom)

@@ -40,7 +40,7 @@ _EXTRA_PX = 24
 
 @dataclass(frozen=True, eq=False)
 class IdealView:
-    """One view before counting: ``intensity`` relative to the empty beam on a padded grid, mean dose and parts.
+    """One view before counting: ``intensity`` relative to the empty beam, on a padded grid.
 
     ``protein`` is the share of protein and membrane in the image contrast (for signal-to-noise ratios).
     ``origin_yx`` is the padded index of pixel (0, 0) of the view.
@@ -102,7 +102,7 @@ def _add_balls(
 
 @numba.njit(cache=True, nogil=True)
 def _share_out(slabs: Float32, field: Float32, plane: Float) -> None:
-    """Add ``field`` to the slabs that the plane ``slab = plane[0] + plane[1] x + plane[2] y`` passes through."""
+    """Add ``field`` to the slabs that ``slab = plane[0] + plane[1] x + plane[2] y`` passes through."""
     n_slabs, ny, nx = slabs.shape
     for iy in range(ny):
         for ix in range(nx):
@@ -114,7 +114,7 @@ def _share_out(slabs: Float32, field: Float32, plane: Float) -> None:
 
 
 def padded_shape(settings: SessionSettings) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the grid that views are made on (room for delocalised signal) and where the view starts in it."""
+    """Return the grid that views are made on (room for delocalised signal) and the view's start in it."""
     wave = optics.wavelength_angstrom(300.0)
     spread = wave * settings.defocus_max_um * ANGSTROM_PER_UM * 0.5 / settings.pixel_size_angstrom
     margin = int(spread / settings.pixel_size_angstrom) + _EXTRA_PX
@@ -189,7 +189,7 @@ def _depth_range(
 
 
 def _plane(rotation: Float, centre: Float, pixel: float, height: float, lowest: float, step: float) -> Float:
-    """Return slab numbers over the image of the specimen plane at ``height``: offset, slope in x, slope in y."""
+    """Return slab numbers over the image of the specimen plane at ``height``: offset and slopes in x, y."""
     normal = rotation[:, 2]
     slope = -normal[:2] / normal[2] * pixel
     at_origin = height / normal[2] - float(slope @ centre)
@@ -225,11 +225,11 @@ def _through_lens(
     per_slab = np.pi * optics.wavelength_angstrom(scope.voltage_kv) * ctf.defocus_hand * step * f2
     turn = np.exp(1j * per_slab).astype(np.complex64)
     wave = np.exp(1j * first).astype(np.complex64)
-    sums = [np.zeros(f2.shape, dtype=np.complex64) for _ in range(2)]
+    sums = np.zeros((2, *f2.shape), dtype=np.complex64)
     for k in range(len(soft)):
-        for total, slabs in zip(sums, (soft, hard), strict=True):
+        for part, slabs in enumerate((soft, hard)):
             if slabs[k].any():
-                total += wave.imag * scipy.fft.rfft2(slabs[k])
+                sums[part] += wave.imag * scipy.fft.rfft2(slabs[k])
         wave *= turn
     exposure = acquisition.pre_exposure_e_per_angstrom2[view] + 0.5 * settings.exposure_e_per_angstrom2
     envelope = np.exp(-0.25 * ENVELOPE_B_ANGSTROM2 * f2).astype(np.float32)

@@ -76,7 +76,7 @@ def acquire(name: str, number: int, settings: SessionSettings, rng: np.random.Ge
     return Acquisition(
         stage_tilt_deg=stage,
         acquisition_index=order,
-        pre_exposure_e_per_angstrom2=order * settings.exposure_e_per_angstrom2,
+        pre_exposure_e_per_angstrom2=order.astype(np.float64) * settings.exposure_e_per_angstrom2,
         alignment=alignment,
         ctf=ctf,
         drift_xy_px=_drift(len(stage), settings, rng),

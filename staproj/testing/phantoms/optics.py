@@ -47,7 +47,7 @@ def phase(
 
 
 def damage(frequency: Float, exposure_e_per_angstrom2: float) -> Float:
-    """Return what an exposure leaves of amplitudes at 300 kV (Grant & Grigorieff 2015), 1 at zero frequency."""
+    """Return what an exposure leaves of amplitudes at 300 kV (Grant & Grigorieff 2015), 1 at f = 0."""
     kept = np.ones_like(frequency)
     positive = frequency > 0
     critical = 0.245 * frequency[positive] ** -1.665 + 2.81

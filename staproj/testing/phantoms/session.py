@@ -13,7 +13,7 @@ from staproj.formats.tiff import write_tiff
 from staproj.testing.phantoms.microscope import Acquisition
 from staproj.testing.phantoms.settings import SessionSettings
 
-_START = datetime.datetime(2015, 11, 30, 15, 14, 20)  # noqa: DTZ001 - mdoc times have no zone
+_START = datetime.datetime(2015, 11, 30, 15, 14, 20)
 _WINDOWS_FOLDER = "D:\\DATA\\session\\frames\\"
 
 

@@ -16,7 +16,8 @@ class SessionSettings:
     """Settings of a session; every one can be overridden by name.
 
     ``vlp_radius_angstrom`` is the mean radius of the particle layer (VLPs differ by a few per cent).
-    ``exposure_e_per_angstrom2`` is that of one view. Tilts span ``±tilt_span_deg`` in ``n_views`` equal steps.
+    ``exposure_e_per_angstrom2`` is that of one view. Tilts span ``±tilt_span_deg`` in equal
+    steps.
     ``real_geometry_dir`` takes tilts, axes, shifts and defoci from RELION 5 tilt-series star files there
     (one file a series) instead of drawing values with the same statistics.
     """

@@ -116,8 +116,7 @@ def _vlp(
     shape = SHAPE_AMPLITUDE * (shape + shape.T) / 2
     height = radius * (1 + np.einsum("ni,ij,nj->n", unit, shape, unit))
     position = centre + height[:, None] * unit + rng.normal(0, POSITION_JITTER_ANGSTROM, (n, 3))
-    turn = np.linalg.matrix_power(_turn_about_z(60.0), 1)
-    powers = np.stack([np.linalg.matrix_power(turn, k) for k in range(6)])
+    powers = np.stack([_turn_about_z(60.0 * k) for k in range(6)])
     rotation = rotation @ powers[rng.integers(0, 6, n)] @ small_rotations(rng, n, ROTATION_JITTER_DEG)
     particles = ParticleSet.create(
         name, position, rotation, object_id=index, score=1.0, symmetry=hexamer.SYMMETRY
