@@ -22,6 +22,12 @@ DEFAULT_VOLTAGE_KV = 300.0
 _PIXEL_SIZE_TOLERANCE = 0.01
 _SIZE_RATIOS = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
 _SIZE_RATIO_TOLERANCE = 0.03
+_EXAMPLES = {
+    "movies": "/data/frames/*.mrc",
+    "mdoc": "/data/mdoc/*.mdoc",
+    "stacks": "/data/*.st",
+    "angles": "/data/*.rawtlt",
+}
 _UNSET_PIXEL_ANGSTROM = 1.0  # what many programs write when they know nothing
 
 
@@ -71,7 +77,7 @@ def matching_files(patterns: list[str], key: str, ctx: StageContext) -> list[Pat
         raise InputError(
             f"no files were named for {key!r}",
             where=f"parameter {key!r} of the import step",
-            hint=f'set it in the manifest, for instance {key} = ["/data/frames/*.{key[:4]}"]',
+            hint=f'set it in the manifest, for instance {key} = ["{_EXAMPLES.get(key, "/data/*")}"]',
         )
     paths: dict[Path, None] = {}
     for pattern in patterns:
