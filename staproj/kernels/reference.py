@@ -60,7 +60,7 @@ def reference_table(volume: Float32, radius: int, filter_by_shell: NDArray[np.fl
     return cube.astype(np.complex64)
 
 
-@numba.njit(cache=True, nogil=True, inline="always", fastmath=True)
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def read_table(table: Any, x: float, y: float, z: float) -> Any:
     """Return value and gradient (x, y, z) of the table at a frequency in padded units."""
     m = table.shape[2] - 1

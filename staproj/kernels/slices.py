@@ -47,7 +47,7 @@ def crop_patches(
     return out
 
 
-@numba.njit(cache=True, nogil=True, inline="always", fastmath=True)
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def _sine_of_turns(turns: Any) -> Any:
     """Return sin(2 pi turns) to 3e-6: a polynomial vectorises where the library's sine does not."""
     whole = turns - np.floor(turns)
@@ -101,7 +101,7 @@ def contrast_transfer(
     return out
 
 
-@numba.njit(cache=True, nogil=True, inline="always", fastmath=True)
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def _add(sums: Any, z: int, y: int, x: int, m: int, tap: Any, sample: Any) -> None:
     """Add ``tap`` times a sample (re, im, weight) at kx = x >= 0, and its mate where x = 0."""
     place = sums[z + m, y + m, x]
@@ -115,7 +115,7 @@ def _add(sums: Any, z: int, y: int, x: int, m: int, tap: Any, sample: Any) -> No
         mate[2] += tap * sample[2]
 
 
-@numba.njit(cache=True, nogil=True, inline="always", fastmath=True)
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def _add_around(sums: Any, kx: Any, ky: Any, kz: Any, m: int, sample: Any) -> None:
     """Add a sample at k (kx >= 0) to the eight coefficients around it."""
     x, y, z = int(kx), int(np.floor(ky)), int(np.floor(kz))

@@ -132,30 +132,30 @@ class _Engine:
         n = len(data)
         d = np.ascontiguousarray(data.reshape(n, -1)[:, self.index])
         w = np.ascontiguousarray(weight.reshape(n, -1)[:, self.index])
-        poses, row = self._starts(d, w)
-        scores = fit_poses(self.table, self.k, d, w, poses, row, self.limits, self.search.fit_steps)
-        best = scores.reshape(-1, n).argmax(axis=0)
-        chosen = poses.reshape(-1, n, 4, 3)[best, np.arange(n)]
-        return chosen[:, :3], chosen[:, 3], scores.reshape(-1, n)[best, np.arange(n)]
+        poses = self._from_grid(d, w) if self.search.grid else _at_rest(n)
+        scores = fit_poses(self.table, self.k, d, w, poses, np.arange(n), self.limits, self.search.fit_steps)
+        return poses[:, :3], poses[:, 3], scores / self.box
 
-    def _starts(self, d: Complex64, w: Float32) -> tuple[Float, NDArray[np.int64]]:
+    def _from_grid(self, d: Complex64, w: Float32) -> Float:
+        """Return the best pose of the grid, after candidates of the grid were fitted at its resolution."""
         n = len(d)
-        if not self.search.grid:
-            poses = np.zeros((n, 4, 3))
-            poses[:, :3] = np.eye(3)
-            return poses, np.arange(n)
-        dc, wc = d[:, self.coarse], w[:, self.coarse]
-        k = self.k[self.coarse] / np.float32(self.box)
-        found = score_grid(dc, wc, self.rotated, k, self.shifts, self.search.candidates)
+        dc, wc = np.ascontiguousarray(d[:, self.coarse]), np.ascontiguousarray(w[:, self.coarse])
+        k = np.ascontiguousarray(self.k[self.coarse])
+        found = score_grid(dc, wc, self.rotated, k / np.float32(self.box), self.shifts, self.search.candidates)
         count = found.score.shape[0]
         poses = np.empty((count * n, 4, 3))
         poses[:, :3] = self.rotations[found.rotation.ravel()]
         poses[:, 3] = self.shifts[found.shift.ravel()]
-        coarse_k = np.ascontiguousarray(self.k[self.coarse])
         row = np.tile(np.arange(n), count)
-        if len(self.coarse) < len(self.k):
-            fit_poses(self.table, coarse_k, dc, wc, poses, row, self.limits, self.search.fit_steps)
-        return poses, row
+        scores = fit_poses(self.table, k, dc, wc, poses, row, self.limits, self.search.fit_steps)
+        best = scores.reshape(count, n).argmax(axis=0)
+        return np.ascontiguousarray(poses.reshape(count, n, 4, 3)[best, np.arange(n)])
+
+
+def _at_rest(n: int) -> Float:
+    poses = np.zeros((n, 4, 3))
+    poses[:, :3] = np.eye(3)
+    return poses
 
 
 def _orthonormal(matrices: Float) -> Float:
