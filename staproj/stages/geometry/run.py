@@ -19,7 +19,7 @@ from staproj.units import Unit
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
-SEARCH_VOXEL_ANGSTROM = 21.0
+SEARCH_VOXEL_FRACTION = 0.8  # of the layer's SD: coarse enough to be quick, fine enough to show the layer
 _FINE_SIGMA_ANGSTROM = 20.0
 _REACH_ANGSTROM = 45.0
 
@@ -64,7 +64,7 @@ def _read_bright(tomograms: Tomograms, index: int) -> tuple[Float32, float]:
 
 def _detect(bright: Float32, voxel: float, params: GeometryParams, ctx: StageContext) -> kernel.SphereCandidates:
     """Search on a coarse grid; centres and radii come back in Å."""
-    step = max(1, int(SEARCH_VOXEL_ANGSTROM / voxel + 1e-6))
+    step = max(1, int(SEARCH_VOXEL_FRACTION * params.layer_sigma_angstrom / voxel + 1e-6))
     coarse = voxel * step
     spacing = min(coarse, 0.7 * params.layer_sigma_angstrom)
     radii = np.arange(params.radius_min_angstrom, params.radius_max_angstrom + 0.5 * spacing, spacing)
