@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+# ruff: noqa: E402 - the environment comes before numpy reads it
 # One thread each, unless the person asked otherwise: tests run in several processes beside each other.
 for _name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -50,5 +51,5 @@ def xp(request: pytest.FixtureRequest) -> ModuleType:
 
 @pytest.fixture
 def rng() -> np.random.Generator:
-    """Generator with a fixed seed."""
+    """Return a generator with a fixed seed."""
     return np.random.default_rng(20240229)

@@ -9,6 +9,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 from staproj.cli import output
 from staproj.errors import StaprojError, StorageError
@@ -25,7 +26,9 @@ def guarded(work: Callable[[], int | None], *, as_json: bool) -> int:
     try:
         return work() or 0
     except KeyboardInterrupt:
-        _write("interrupted; finished runs and finished tilt series are kept, `staproj run` goes on from there\n")
+        _write(
+            "interrupted; finished runs and finished tilt series are kept, `staproj run` goes on from there\n"
+        )
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -53,7 +56,9 @@ def _explain(error: StaprojError, as_json: bool) -> int:
 def _storage(error: OSError) -> StaprojError:
     where = str(error.filename) if error.filename else None
     if error.errno == errno.ENOSPC:
-        return StorageError("the disk is full", where=where, hint="make room, then call the same command again")
+        return StorageError(
+            "the disk is full", where=where, hint="make room, then call the same command again"
+        )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return StorageError(f"not allowed: {error.strerror}", where=where, hint="check owner and permissions")
     if error.errno == errno.ENOENT:
@@ -127,7 +132,7 @@ class Progress:
             _write(text + "\n")
 
 
-def _bars():  # noqa: ANN202 - rich is imported only where a terminal is there
+def _bars() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import TimeRemainingColumn as Eta

@@ -18,14 +18,29 @@ SHARE = Group("Share and check", sort_key=3)
 LEARN = Group("Learn", sort_key=4)
 
 COMMANDS = (
-    (START, "demo", "try_out:demo", "Simulate a small dataset, run the whole pipeline, compare with the truth."),
-    (START, "simulate", "try_out:simulate", "Make a dataset with known truth, as a microscope session leaves it."),
+    (
+        START,
+        "demo",
+        "try_out:demo",
+        "Simulate a small dataset, run the whole pipeline, compare with the truth.",
+    ),
+    (
+        START,
+        "simulate",
+        "try_out:simulate",
+        "Make a dataset with known truth, as a microscope session leaves it.",
+    ),
     (START, "new", "begin:new", "Make a project directory from a template and your data."),
     (WORK, "run", "execute:run", "Run what is missing or stale, up to a step."),
     (WORK, "rerun", "execute:rerun", "Run a step again with other parameters; the old run is kept."),
     (LOOK, "status", "look:status", "Show each step: fresh, stale and why, missing, failed."),
     (LOOK, "ls", "look:ls", "List all runs."),
-    (LOOK, "show", "look:show", "Show a run: verdict, metrics, parameters and their origin, inputs, outputs, curves."),
+    (
+        LOOK,
+        "show",
+        "look:show",
+        "Show a run: verdict, metrics, parameters and their origin, inputs, outputs, curves.",
+    ),
     (LOOK, "why", "look:why", "Say why a step is stale, or why a run was made."),
     (LOOK, "diff", "look:diff", "Compare two runs: parameters, inputs, metrics."),
     (LOOK, "lineage", "look:lineage", "Say what made a file: the chain of runs down to the raw data."),
@@ -40,14 +55,16 @@ def build() -> App:
     """Return the command line; no command is imported yet."""
     app = App(
         name="staproj",
-        help="A project directory that knows how every file in it was made, for cryo-ET subtomogram averaging.",
+        help="From movies to a sharpened map (cryo-ET), in a directory that knows how every file was made.",
         version=__version__,
         result_action="return_value",
         help_format="plaintext",
     )
     for group, name, target, text in COMMANDS:
         app.command(f"staproj.cli.commands.{target}", name=name, help=text, group=group)
-    versions = App(name="version", help="List or compare versions: settings and results at one moment.", group=LOOK)
+    versions = App(
+        name="version", help="List or compare versions: settings and results at one moment.", group=LOOK
+    )
     versions.command("staproj.cli.commands.versions:list_versions", name="list", help="List all versions.")
     versions.command("staproj.cli.commands.versions:diff_versions", name="diff", help="Compare two versions.")
     app.command(versions)

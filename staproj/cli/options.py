@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -13,7 +12,7 @@ from staproj.errors import UsageError
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document instead of text.")]
 ProjectDir = Annotated[
     Path | None,
-    Parameter(name=["--project", "-C"], help="Project directory; default: here, or the nearest parent that is one."),
+    Parameter(name=["--project", "-C"], help="Project directory; default: here, or the nearest parent."),
 ]
 Sets = Annotated[
     list[str] | None,
@@ -27,18 +26,8 @@ Seed = Annotated[int, Parameter(help="Seed of every random draw.")]
 Quiet = Annotated[bool, Parameter(name="--quiet", negative="", help="No progress bars.")]
 
 
-def parse_value(text: str) -> Any:
-    """Return the TOML value that ``text`` spells; anything that is not TOML is taken as text."""
-    if "\n" in text:
-        return text
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def parse_sets(texts: list[str] | None, *, default_step: str | None = None) -> dict[str, dict[str, Any]]:
-    """Return ``{step: {parameter: value}}`` from texts ``step.parameter=value``.
+def parse_sets(texts: list[str] | None, *, default_step: str | None = None) -> dict[str, str]:
+    """Return ``{"step.parameter": value}`` from texts ``step.parameter=value``; values stay text.
 
     ``default_step`` is used where a text names no step.
 
@@ -47,7 +36,7 @@ def parse_sets(texts: list[str] | None, *, default_step: str | None = None) -> d
     UsageError
         If a text is not an assignment or names no step.
     """
-    sets: dict[str, dict[str, Any]] = {}
+    sets: dict[str, str] = {}
     for text in texts or []:
         key, equals, value = text.partition("=")
         step, dot, name = key.strip().rpartition(".")
@@ -55,13 +44,13 @@ def parse_sets(texts: list[str] | None, *, default_step: str | None = None) -> d
             raise UsageError(
                 f"{text!r} does not set a parameter",
                 where="--set",
-                hint="write STEP.PARAM=VALUE, e.g. --set ctf.defocus_max_um=6",
+                hint="write --set STEP.PARAM=VALUE, e.g. --set ctf.defocus_max_um=6",
             )
-        if not step:
-            if default_step is None:
-                raise UsageError(
-                    f"{text!r} does not say which step", where="--set", hint=f"write --set STEP.{key.strip()}={value}"
-                )
-            step = default_step
-        sets.setdefault(step, {})[name] = parse_value(value.strip())
+        if not step and default_step is None:
+            raise UsageError(
+                f"{text!r} does not say which step",
+                where="--set",
+                hint=f"write --set STEP.{key.strip()}={value}",
+            )
+        sets[f"{step or default_step}.{name}"] = value.strip()
     return sets

@@ -1,4 +1,4 @@
-"""Results as text: tables, small plots and pass marks, the same words on the command line, in the UI and in reports.
+"""Results as text: tables, small plots, pass marks; one wording for command line, UI and reports.
 
 Nothing here prints: functions return lines.
 """

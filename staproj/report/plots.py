@@ -20,7 +20,9 @@ def plot(
       └───
        0 2  x
     """
-    points = [(float(a), float(b)) for a, b in zip(x, y, strict=True) if math.isfinite(a) and math.isfinite(b)]
+    points = [
+        (float(a), float(b)) for a, b in zip(x, y, strict=True) if math.isfinite(a) and math.isfinite(b)
+    ]
     if not points:
         return [f"{y_label}: nothing to draw"]
     low_x, high_x = min(p[0] for p in points), max(p[0] for p in points)
@@ -38,7 +40,9 @@ def plot(
         lines.append(f"{mark.rjust(margin)} ┤{''.join(cells)}".rstrip())
     left, right = number(low_x), number(high_x)
     lines.append(" " * (margin + 1) + "└" + "─" * width)
-    lines.append(" " * (margin + 2) + left + right.rjust(max(width - len(left), len(right) + 1)) + f"  {x_label}")
+    lines.append(
+        " " * (margin + 2) + left + right.rjust(max(width - len(left), len(right) + 1)) + f"  {x_label}"
+    )
     return lines
 
 

@@ -13,7 +13,7 @@ WIDTH = 100
 
 
 def describe(spec: StageSpec) -> dict[str, Any]:
-    """Return a declaration as plain data: ports, and for each parameter its type, unit, default, bounds, help."""
+    """Return a declaration as plain data: ports, and type, unit, default, bounds, help of each parameter."""
     schema = spec.params.model_json_schema()
     return {
         "name": spec.name,
@@ -99,7 +99,9 @@ def _type(entry: dict[str, Any], definitions: dict[str, Any]) -> str:
         return f"list of {_type(inner, definitions)}" if isinstance(inner, dict) else "list"
     if kind == "object":
         return "table"
-    return {"number": "number", "integer": "whole number", "string": "text", "boolean": "true or false"}.get(kind, kind)
+    return {"number": "number", "integer": "whole number", "string": "text", "boolean": "true or false"}.get(
+        kind, kind
+    )
 
 
 def _parameter_lines(name: str, entry: dict[str, Any]) -> list[str]:
@@ -113,7 +115,13 @@ def _parameter_lines(name: str, entry: dict[str, Any]) -> list[str]:
         facts.append(f"from {number(low)}")
     elif high is not None:
         facts.append(f"up to {number(high)}")
-    default = "no default" if entry["required"] else "automatic" if entry["default"] is None else number(entry["default"])
+    default = (
+        "no default"
+        if entry["required"]
+        else "automatic"
+        if entry["default"] is None
+        else number(entry["default"])
+    )
     head = f"  {name} = {default}" if not entry["required"] else f"  {name} (must be set)"
     body = textwrap.wrap(f"{entry['help']} [{', '.join(facts)}]", WIDTH - 6)
     return [head, *("      " + line for line in body)]

@@ -61,7 +61,11 @@ def number(value: Any) -> str:
 
 def unit_of(name: str) -> str:
     """Return the unit that a name's suffix stands for, as it is shown (empty for pure numbers)."""
-    found = max((u for u in Unit if u.suffix and name.endswith(u.suffix)), key=lambda u: len(u.suffix), default=Unit.ONE)
+    found = max(
+        (u for u in Unit if u.suffix and name.endswith(u.suffix)),
+        key=lambda u: len(u.suffix),
+        default=Unit.ONE,
+    )
     return found.value
 
 

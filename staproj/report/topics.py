@@ -4,7 +4,7 @@ from __future__ import annotations
 
 WORDS = """Words that staproj uses
 stage      a kind of computation, such as `ctf` or `refine`; `staproj stages` lists them
-step       a stage in the pipeline of this project, with the parameters you set (a table [step.X] in staproj.toml)
+step       a stage in the pipeline of this project, with its parameters (a table [step.X] in staproj.toml)
 item       what a step is repeated over: a tilt series
 run        one execution of one step; kept for ever under runs/r0042-<step>/
 head       the run that stands for a step now
@@ -38,17 +38,20 @@ Symmetry axis  the reference has it on +z, which points away from the centre of 
 """
 
 STATES = """What `staproj status` says of a step
-fresh     its head was made from the present parameters and the present heads upstream
-stale     something it depends on changed; `staproj why STEP` names what, with the old and the new value
-missing   it was never run
-failed    its last run ended with an error; `staproj log RUN`
-running   somebody is at it
+fresh         its head was made from the present parameters and the present results upstream
+stale         something it depends on changed; `staproj why STEP` names what, with the old and the new value
+never-run     there is no result yet
+missing       files of its result are gone
+running       somebody is at it
+failed        its last run ended with an error; `staproj log RUN`
+interrupted   its last run was stopped; `staproj run` goes on from what was finished
+unreachable   its last run is on another machine that says nothing
 Nothing stale is ever deleted: old runs stay, `staproj diff r0003 r0017` compares them.
 """
 
 FILES = """What lies where in a project
 staproj.toml            what you want: edit it, comments survive
-runs/r0042-refine/      one run: spec.json (what was asked), meta.h5 (tables, curves, metrics), log/, out/ (results)
+runs/r0042-refine/      one run: spec.json (what was asked), meta.h5 (tables, curves, metrics), log/, out/
 versions/               manifest and heads at each moment
 exports/                files for other programs
 Every file under runs/ can be asked where it comes from: `staproj lineage FILE`.
@@ -56,9 +59,10 @@ The directory can be moved or copied as a whole. Maps are MRC files with the pix
 """
 
 RESULTS = """How to judge a run
-`staproj show RUN` prints the verdict (one line with numbers), the metrics, the parameters with the layer each came from,
-the inputs and the output files. `--curve NAME` draws a curve (residuals, CTF fit, score histogram, FSC), `--table NAME`
-prints a table. `staproj score PROJECT --truth DIR` compares a simulated dataset with its truth.
+`staproj show RUN` prints the verdict (one line with numbers), the metrics, the parameters with the layer
+each came from, the inputs and the output files. `--curve NAME` draws a curve (residuals, CTF fit, score
+histogram, FSC), `--table NAME` prints a table. `staproj score PROJECT --truth DIR` compares a simulated
+dataset with its truth.
 """
 
 TOPICS = {

@@ -59,7 +59,11 @@ def test_kernels_take_few_parameters(sources: list[tuple[str, str]]) -> None:
             arguments = function.args
             count = len(arguments.posonlyargs) + len(arguments.args) + len(arguments.kwonlyargs)
             key = f"{name}:{function.name}"
-            if count > KERNEL_PARAMETERS and not function.name.startswith("_") and key not in ALLOWED_PARAMETERS:
+            if (
+                count > KERNEL_PARAMETERS
+                and not function.name.startswith("_")
+                and key not in ALLOWED_PARAMETERS
+            ):
                 many[key] = count
     assert not many
 

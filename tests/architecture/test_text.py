@@ -12,33 +12,41 @@ import pytest
 
 def test_every_test_says_what_it_holds(repository: Path) -> None:
     """Every test function has a docstring of at least one sentence."""
-    silent = []
-    for path in sorted((repository / "tests").rglob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not ast.get_docstring(node):
-                silent.append(f"{path.name}:{node.name}")
+    silent = [
+        f"{path.name}:{node.name}"
+        for path in sorted((repository / "tests").rglob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not ast.get_docstring(node)
+    ]
     assert not silent
 
 
 def test_public_kernels_are_documented(repository: Path) -> None:
     """Every public kernel has a docstring."""
-    silent = []
-    for path in sorted((repository / "staproj" / "kernels").rglob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not ast.get_docstring(node):
-                silent.append(f"{path.name}:{node.name}")
+    silent = [
+        f"{path.name}:{node.name}"
+        for path in sorted((repository / "staproj" / "kernels").rglob("*.py"))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not ast.get_docstring(node)
+    ]
     assert not silent
 
 
 @pytest.mark.parametrize("pattern", [r"TO" r"DO\b", r"FIX" r"ME\b", r"(?<![\w.])/(work|root|home)/"])
 def test_no_notes_and_no_paths_of_one_machine(repository: Path, pattern: str) -> None:
     """No file keeps notes to its author or paths of the machine it was written on."""
-    files = [p for folder in ("staproj", "tests", "templates", "examples", "docs") for p in (repository / folder).rglob("*")]
+    files = [
+        p
+        for folder in ("staproj", "tests", "templates", "examples", "docs")
+        for p in (repository / folder).rglob("*")
+    ]
     files += [*repository.glob("*.md"), repository / "Makefile", repository / "pyproject.toml"]
-    found = []
-    for path in files:
-        if path.suffix in {".py", ".toml", ".md", ".sh"} and re.search(pattern, path.read_text(encoding="utf-8")):
-            found.append(path.relative_to(repository).as_posix())
+    found = [
+        path.relative_to(repository).as_posix()
+        for path in files
+        if path.suffix in {".py", ".toml", ".md", ".sh"}
+        and re.search(pattern, path.read_text(encoding="utf-8"))
+    ]
     assert not found
 
 

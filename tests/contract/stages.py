@@ -12,7 +12,7 @@ FOLDER = Path(staproj.stages.__file__).parent
 
 
 def declared() -> list[str]:
-    """Return names of stages that have a declaration, in pipeline order, then folders the registry does not name."""
+    """Return stages that have a declaration, in pipeline order, then folders the registry does not name."""
     folders = {path.parent.name for path in FOLDER.glob("*/declare.py")}
     return [n for n in registry.BUILT_IN if n in folders] + sorted(folders - set(registry.BUILT_IN))
 

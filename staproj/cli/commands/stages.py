@@ -10,8 +10,13 @@ from staproj.cli import output
 from staproj.cli.options import Json
 
 
-def stages(name: Annotated[str | None, Parameter(help="Stage to explain; all of them are listed without.")] = None, /, *, json: Json = False) -> None:
-    """List the stages, or explain one: what it takes and gives, every parameter with unit, default and bounds."""
+def stages(
+    name: Annotated[str | None, Parameter(help="Stage to explain; all of them are listed without.")] = None,
+    /,
+    *,
+    json: Json = False,
+) -> None:
+    """List the stages, or explain one: what it takes and gives, and every parameter."""
     from staproj.report.stages import describe, stage_list, stage_page
     from staproj.stages import registry
 
@@ -23,7 +28,12 @@ def stages(name: Annotated[str | None, Parameter(help="Stage to explain; all of 
     output.emit(describe(spec), stage_page(spec), as_json=json)
 
 
-def help_topic(topic: Annotated[str | None, Parameter(help="A topic, a stage or a command.")] = None, /, *, json: Json = False) -> None:
+def help_topic(
+    topic: Annotated[str | None, Parameter(help="A topic, a stage or a command.")] = None,
+    /,
+    *,
+    json: Json = False,
+) -> None:
     """Explain a topic, a stage or a word of staproj."""
     from staproj.errors import UsageError
     from staproj.report.stages import describe, stage_page
@@ -41,5 +51,6 @@ def help_topic(topic: Annotated[str | None, Parameter(help="A topic, a stage or 
         output.emit(describe(spec), stage_page(spec), as_json=json)
     else:
         raise UsageError(
-            f"there is no help on {topic!r}", hint=f"topics: {', '.join(TOPICS)}; `staproj stages` lists the stages"
+            f"there is no help on {topic!r}",
+            hint=f"topics: {', '.join(TOPICS)}; `staproj stages` lists the stages",
         )
