@@ -1,8 +1,8 @@
 """Run one stage outside of a project, as tests and authors of plug-in stages need.
 
-``run_stage("ctf", {"tilt_series": series, "alignment": geometry}, {"defocus_max_um": 6}, tmp_path)`` validates
-the parameters, checks the inputs against the declared ports, calls the stage with a recording context, checks
-what it returns, and sends every output through its artifact file, as the engine would.
+``run_stage("ctf", {"tilt_series": series, "alignment": geometry}, {"defocus_max_um": 6}, tmp_path)``
+validates the parameters, checks the inputs against the declared ports, calls the stage with a recording
+context, checks what it returns, and sends every output through its artifact file, as the engine would.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What is known about a synthetic dataset: read and write the truth that lies beside it.
 
 ``TRUTH/<tilt series>/{alignment,ctf,particles,gold,spheres,tracks,drift}.h5`` (``tracks`` and ``drift`` are
-optional), ``TRUTH/reference.mrc`` (bright, centre ``n // 2``, symmetry axis z) and ``TRUTH/truth.json``. Nothing
-but tests and scores reads it.
+optional), ``TRUTH/reference.mrc`` (bright, centre ``n // 2``, symmetry axis z) and ``TRUTH/truth.json``.
+Nothing but tests and scores reads it.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ def write_truth(root: Path, truth: Truth, reference: NDArray[np.float32]) -> Non
         handle.set_data(np.asarray(reference, dtype=np.float32))
         handle.voxel_size = float(truth.info["voxel_size_angstrom"])
         handle.set_volume()
+        handle.header.label[0] = b"noise-free reference"  # instead of one with the time in it
     info = {"format": TRUTH_FORMAT, **truth.info, "tilt_series": sorted(truth.series)}
     (root / "truth.json").write_text(json.dumps(info, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 

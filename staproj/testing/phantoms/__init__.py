@@ -1,6 +1,6 @@
 """Simulate what a microscope session leaves, with the hidden truth beside it.
 
-``simulate(directory, preset="demo")`` writes ``frames/`` (movies; the first series as MRC, the second as TIFF, and so on),
+``simulate(directory, preset="demo")`` writes ``frames/`` (movies; series in turn as MRC and as TIFF),
 ``mdoc/`` (one SerialEM file a series; the last one does not know its exposure), ``gain.mrc``,
 ``session.json`` (what an operator would have noted) and ``truth/``. Everything is drawn from one seed.
 
@@ -10,7 +10,7 @@ exposure damage and drawing of Gaussian blobs stand in this package.
 
 from __future__ import annotations
 
-from staproj.testing.phantoms.settings import PRESETS, SessionSettings, settings
-from staproj.testing.phantoms.simulate import simulate
+from staproj.testing.phantoms.build import simulate
+from staproj.testing.phantoms.settings import PRESETS, SessionSettings
 
-__all__ = ["PRESETS", "SessionSettings", "settings", "simulate"]
+__all__ = ["PRESETS", "SessionSettings", "simulate"]

@@ -107,7 +107,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def settings(preset: str, overrides: dict[str, Any]) -> SessionSettings:
+def resolve(preset: str, overrides: dict[str, Any]) -> SessionSettings:
     """Return the settings of a preset with overrides (``None`` means: as the preset has it).
 
     Raises

@@ -151,7 +151,7 @@ def _place_beads(settings: SessionSettings, centre: Float, radius: Float, rng: n
     for attempt in range(200 * max(settings.n_beads, 1)):
         if len(beads) == settings.n_beads:
             break
-        relax = 1.0 - 0.6 * attempt / (200 * max(settings.n_beads, 1))
+        relax = 1.0 - 0.3 * attempt / (200 * max(settings.n_beads, 1))
         point = rng.uniform(
             [-half_x + margin, -half_y + margin, -half_z], [half_x - margin, half_y - margin, half_z]
         )

@@ -17,7 +17,7 @@ from staproj.formats.artifact import write_artifact
 from staproj.model.fiducials import FiducialTracks
 from staproj.model.tilt_series import TiltSeries
 from staproj.testing.phantoms import detector, hexamer, imaging, microscope, session, specimen
-from staproj.testing.phantoms.settings import SessionSettings, settings
+from staproj.testing.phantoms.settings import SessionSettings, resolve
 from staproj.testing.truth import FrameDrift, SeriesTruth, Truth, load_truth, write_truth
 
 Progress = Callable[[float, float, str], None]
@@ -60,7 +60,7 @@ def simulate(
     StorageError
         If the disk is full or not writable.
     """
-    chosen = settings(preset, overrides)
+    chosen = resolve(preset, overrides)
     root = Path(directory)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UsageError(
