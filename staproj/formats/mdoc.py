@@ -226,14 +226,13 @@ def parse_time(text: str) -> datetime.datetime | None:
     found = _DATE.match(text.strip())
     if not found:
         return None
-    day, month, year, *clock = found.groups()
+    day, month, year, hour, minute, second = found.groups()
     if month.lower() not in _MONTHS:
         return None
     full_year = int(year) + (2000 if len(year) == 2 else 0)
+    month_number = _MONTHS.index(month.lower()) + 1
     try:
-        return datetime.datetime(
-            full_year, _MONTHS.index(month.lower()) + 1, int(day), *(int(part) for part in clock)
-        )
+        return datetime.datetime(full_year, month_number, int(day), int(hour), int(minute), int(second))
     except ValueError:
         return None
 

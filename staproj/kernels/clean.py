@@ -153,7 +153,8 @@ def _tested_peaks(view: Float32, options: SpikeOptions) -> Float:
     )
     passed &= value > ring_mean + options.grow_sd * ring_sd
     found = np.stack([y, x, ring_mean, ring_sd], axis=1)[passed].astype(np.float64)
-    return found[np.argsort(-value[passed], kind="stable")]
+    by_height = np.argsort(-value[passed], kind="stable")
+    return np.asarray(found[by_height], dtype=np.float64)
 
 
 def _annulus(options: SpikeOptions) -> NDArray[np.int64]:

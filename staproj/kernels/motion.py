@@ -9,11 +9,12 @@ that of Li et al., Nat. Methods 10 (2013) 584), then refined against the sum of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import scipy.fft
+from numba import njit
 from numpy.typing import NDArray
 
 from staproj.kernels.fourier import crop_rfft2, fast_even_length
@@ -30,6 +31,7 @@ _IRLS_STEPS = 12
 _SPECTRUM_RINGS = 32
 _NOISE_BAND = 0.8  # fraction of Nyquist beyond which frames share nothing but fixed pattern
 _FIXED_PATTERN_SIGMAS = 5.0
+_SAME_PLACE = 0.9  # without drift, pattern and specimen cannot be told apart (and need not be)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class _Band:
     ky: Float
     kx: Float
     weight: Float32
+    highpass: Float
     ring: NDArray[np.int64]
     shape: tuple[int, int]
 
@@ -87,15 +90,17 @@ def measure_drift(frames: Float32, options: DriftOptions) -> Drift:
     if n == 1:
         return Drift(np.zeros((1, 2)), 0.0, 1.0, 0.0)
     full, band = _transforms(frames, options)
-    pattern, ratio = _fixed_pattern(full)
+    pattern, _ = _fixed_pattern(full)
     coefficients = crop_rfft2(full, (frames.shape[1], frames.shape[2]), band.shape)
     reach = n - 1 if n <= options.max_pair_distance + 1 else options.max_pair_distance
     pairs = np.array([(i, j) for i, j in combinations(range(n), 2) if j - i <= reach])
     drift, residual, weights = _solve_from_pairs(coefficients, band, pairs, pattern, options)
+    pattern, ratio = _fixed_pattern(full, drift)
     # The first weight is a guess; what the aligned frames share shows the right one.
     better = _measured_weight(coefficients, drift, band, pattern)
     if better is not None:
-        band = _Band(band.ky, band.kx, better, band.ring, band.shape)
+        band = replace(band, weight=better)
+    if better is not None or pattern:
         drift, residual, weights = _solve_from_pairs(coefficients, band, pairs, pattern, options)
     for _ in range(options.refine_passes):
         drift = _refine(coefficients, band, drift, pattern)
@@ -112,10 +117,11 @@ def _transforms(frames: Float32, options: DriftOptions) -> tuple[Complex64, _Ban
     ky = np.fft.fftfreq(shape[0]) * shape[0] / ny
     kx = np.fft.rfftfreq(shape[1]) * shape[1] / nx
     k2 = ky[:, None] ** 2 + kx[None, :] ** 2
-    weight = np.exp(-0.25 * options.bfactor_px2 * k2) * -np.expm1(-0.5 * k2 / options.highpass**2)
+    highpass = -np.expm1(-0.5 * k2 / options.highpass**2)
+    weight = np.exp(-0.25 * options.bfactor_px2 * k2) * highpass
     weight[k2 > options.band**2] = 0.0
     ring = np.minimum(np.sqrt(k2) / options.band * _SPECTRUM_RINGS, _SPECTRUM_RINGS).astype(np.int64)
-    return full, _Band(ky, kx, weight.astype(np.float32), ring, shape)
+    return full, _Band(ky, kx, weight.astype(np.float32), highpass, ring, shape)
 
 
 def _taper(n: int) -> Float:
@@ -131,25 +137,35 @@ def _band_length(n: int, band: float) -> int:
     return min(n, fast_even_length(max(8, int(np.ceil(2 * band * n)) + 2)))
 
 
-def _fixed_pattern(full: Complex64) -> tuple[float, float]:
-    """Power per coefficient that all frames share at zero shift, from where the specimen gives nothing.
+def _fixed_pattern(full: Complex64, drift: Float | None = None) -> tuple[float, float]:
+    """Power per coefficient that all frames share at zero shift: errors of the gain reference.
 
-    Errors of the gain reference correlate at zero shift and are white; near Nyquist the specimen's own
-    signal is weak and moves. Returns (power to subtract, its ratio to the noise power).
+    They are white, so the outer band shows them. What frames share there at zero shift is
+    ``Z = P + a S``, and what they share when aligned ``A = S + a P``, with S the specimen's own power and
+    ``a`` the mean of ``cos(2 pi k.(s_i - s_j))``; without ``drift`` S is taken as 0.
+    Returns (P, its ratio to the noise power), zeros where P is not significant or cannot be told.
     """
-    ky = np.abs(np.fft.fftfreq(full.shape[1]))[:, None]
+    n = len(full)
+    ky = np.fft.fftfreq(full.shape[1])[:, None]
     kx = np.fft.rfftfreq(2 * (full.shape[2] - 1))[None, :]
     outer = np.hypot(ky, kx) > 0.5 * _NOISE_BAND
     values = full[:, outer]
-    n = len(values)
     power = float((np.abs(values) ** 2).mean())
-    together = np.abs(values.sum(axis=0)) ** 2
-    shared = (together - (np.abs(values) ** 2).sum(axis=0)) / (n * (n - 1))
-    mean = float(shared.mean())
-    error = float(shared.std()) / np.sqrt(shared.size)
-    if power <= 0 or mean < _FIXED_PATTERN_SIGMAS * error:
+    own = (np.abs(values) ** 2).sum(axis=0)
+    shared = (np.abs(values.sum(axis=0)) ** 2 - own) / (n * (n - 1))
+    pattern, error = float(shared.mean()), float(shared.std()) / np.sqrt(shared.size)
+    if drift is not None:
+        y, x = np.broadcast_to(ky, outer.shape)[outer], np.broadcast_to(kx, outer.shape)[outer]
+        phase = np.exp(2j * np.pi * (y * drift[:, :1] + x * drift[:, 1:])).astype(np.complex64)
+        aligned = float(((np.abs((values * phase).sum(axis=0)) ** 2 - own) / (n * (n - 1))).mean())
+        like = float(((np.abs(phase.sum(axis=0)) ** 2 - n) / (n * (n - 1))).mean())
+        if abs(like) > _SAME_PLACE:
+            return 0.0, 0.0
+        pattern = (pattern - like * aligned) / (1.0 - like**2)
+        error /= 1.0 - like**2
+    if power <= 0 or pattern < _FIXED_PATTERN_SIGMAS * error:
         return 0.0, 0.0
-    return mean, mean / power
+    return pattern, pattern / power
 
 
 def _solve_from_pairs(
@@ -195,16 +211,36 @@ def _newton_peak(cross: Complex64, band: _Band, start: Float) -> Float:
 
 
 def _derivatives(cross: Complex64, band: _Band, shift: Float) -> tuple[Float, Float]:
-    two_pi = 2.0 * np.pi
-    half = np.where(band.kx == 0, 1.0, 2.0)
-    px = half * np.exp(1j * two_pi * band.kx * shift[1])
-    py = np.exp(1j * two_pi * band.ky * shift[0])
-    rows = cross @ np.stack([px, band.kx * px, band.kx**2 * px], axis=1).astype(np.complex64)
-    weighted = np.stack([py, band.ky * py, band.ky**2 * py]) @ rows
-    gradient = -two_pi * np.array([weighted[1, 0].imag, weighted[0, 1].imag])
-    cross_term = weighted[1, 1].real
-    hessian = -(two_pi**2) * np.array([[weighted[2, 0].real, cross_term], [cross_term, weighted[0, 2].real]])
+    """Gradient and Hessian of ``Re sum C exp(2 pi i k.s)`` over the full plane."""
+    half = np.where(band.kx == 0, 1.0, 2.0)  # the other half of a real image's transform
+    py = np.exp(2j * np.pi * band.ky * shift[0])
+    px = half * np.exp(2j * np.pi * band.kx * shift[1])
+    sums = _phase_sums(cross, py, px, band.ky, band.kx)
+    gradient = -2.0 * np.pi * sums[:2]
+    hessian = -((2.0 * np.pi) ** 2) * np.array([[sums[2], sums[3]], [sums[3], sums[4]]])
     return gradient, hessian
+
+
+@njit(cache=True, nogil=True)
+def _phase_sums(
+    cross: Complex64, py: NDArray[np.complex128], px: NDArray[np.complex128], ky: Float, kx: Float
+) -> Float:
+    """Add up C e^{..} times ky (imaginary), kx (imaginary), ky^2, ky kx, kx^2 (real)."""
+    out = np.zeros(5)
+    for y in range(cross.shape[0]):
+        plain, once, twice = 0.0j, 0.0j, 0.0j
+        for x in range(cross.shape[1]):
+            term = cross[y, x] * px[x]
+            plain += term
+            once += kx[x] * term
+            twice += kx[x] * kx[x] * term
+        plain, once, twice = plain * py[y], once * py[y], twice * py[y]
+        out[0] += ky[y] * plain.imag
+        out[1] += once.imag
+        out[2] += ky[y] * ky[y] * plain.real
+        out[3] += ky[y] * once.real
+        out[4] += twice.real
+    return out
 
 
 def solve_pairs(n_frames: int, pairs: NDArray[np.int64], measured: Float) -> tuple[Float, float, Float]:
@@ -222,13 +258,12 @@ def solve_pairs(n_frames: int, pairs: NDArray[np.int64], measured: Float) -> tup
     shifts = np.zeros((n_frames, measured.shape[1]))
     for _ in range(_IRLS_STEPS):
         normal = design.T @ (weight[:, None] * design) + np.ones((n_frames, n_frames)) / n_frames
-        # A frame whose pairs were all refused keeps its neighbours' mean instead of making this singular.
-        normal += 1e-6 * np.eye(n_frames)
+        normal += 1e-6 * np.eye(n_frames)  # a frame whose pairs were all refused must not stop the rest
         new = np.linalg.solve(normal, design.T @ (weight[:, None] * measured))
         residual = np.hypot(*(measured - design @ new).T)
         # The floor keeps perfect agreement from refusing everything; MADN of a length is about its SD.
         scale = max(MAD_TO_SD * float(np.median(residual)), 0.02)
-        weight = np.clip(1.0 - (residual / (BISQUARE_TUNING * scale)) ** 2, 0.0, None) ** 2
+        weight = np.maximum(1.0 - (residual / (BISQUARE_TUNING * scale)) ** 2, 0.0) ** 2
         done = np.abs(new - shifts).max() < 1e-4
         shifts = new
         if done:
@@ -251,19 +286,20 @@ def _measured_weight(coefficients: Complex64, drift: Float, band: _Band, pattern
     shared = (np.abs(total) ** 2 - power - pattern * (np.abs(ghost) ** 2 - n)) / (n * (n - 1))
     power /= n
     count = np.bincount(band.ring.ravel(), minlength=_SPECTRUM_RINGS + 1)[:_SPECTRUM_RINGS]
-    signal = np.bincount(band.ring.ravel(), shared.ravel(), _SPECTRUM_RINGS + 1)[:_SPECTRUM_RINGS]
-    noise = np.bincount(band.ring.ravel(), power.ravel(), _SPECTRUM_RINGS + 1)[:_SPECTRUM_RINGS]
-    signal, noise = signal / np.maximum(count, 1), noise / np.maximum(count, 1)
-    smooth = np.convolve(np.pad(signal, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
+    sums = [
+        np.bincount(band.ring.ravel(), what.ravel(), _SPECTRUM_RINGS + 1)[:_SPECTRUM_RINGS]
+        for what in (shared, power)
+    ]
+    signal, noise = (one / np.maximum(count, 1) for one in sums)
+    smooth: Float = np.convolve(np.pad(signal, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
     # A ring counts where its mean over pairs stands above what noise alone would give.
     error = noise / np.sqrt(np.maximum(count, 1) * n * (n - 1) / 2)
     smooth = np.where(smooth > 2.0 * error, smooth, 0.0)
     if np.count_nonzero(smooth) < 3:
         return None
     per_ring = np.append(smooth / np.maximum(noise, 1e-30) ** 2, 0.0)
-    low = -np.expm1(-0.5 * (band.ky[:, None] ** 2 + band.kx[None, :] ** 2) / 0.01**2)
-    weight = per_ring[band.ring] * low
-    return (weight / weight.max()).astype(np.float32)
+    weight = per_ring[band.ring] * band.highpass
+    return np.asarray(weight / weight.max(), dtype=np.float32)
 
 
 def _phases(band: _Band, shift: Float) -> Complex64:
@@ -324,6 +360,6 @@ def shifted_transform(frame: Array, shape: tuple[int, int], shift_yx_px: tuple[f
     return transform
 
 
-def _axis_phase(frequency: Float, shift: float) -> Complex64:
+def _axis_phase(frequency: NDArray[np.floating], shift: float) -> Complex64:
     phase: Complex64 = np.exp(-2j * np.pi * frequency * shift).astype(np.complex64)
     return phase
