@@ -1,0 +1,1 @@
+"""Whether, when and where a stage runs: parameters, plan, keys, reasons, execution."""

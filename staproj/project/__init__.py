@@ -1,0 +1,1 @@
+"""The directory as state: paths, manifest, records, versions, lock. Nothing here computes or decides."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
@@ -40,9 +42,26 @@ BUILT_IN = (
 )
 
 
+_TEMPORARY: dict[str, StageSpec] = {}
+
+
 def names() -> list[str]:
     """Return all stage names, built-in ones in pipeline order, then plug-ins."""
-    return [*BUILT_IN, *sorted(_plugins())]
+    return [*BUILT_IN, *sorted(_plugins()), *_TEMPORARY]
+
+
+@contextmanager
+def temporarily(*specs: StageSpec) -> Iterator[None]:
+    """Add stages to the registry for the length of a ``with`` block, as tests of the engine need."""
+    for spec in specs:
+        _TEMPORARY[spec.name] = spec
+    get.cache_clear()
+    try:
+        yield
+    finally:
+        for spec in specs:
+            _TEMPORARY.pop(spec.name, None)
+        get.cache_clear()
 
 
 @cache
@@ -54,6 +73,8 @@ def get(name: str) -> StageSpec:
     UsageError
         If there is no such stage.
     """
+    if name in _TEMPORARY:
+        return _TEMPORARY[name]
     if name in BUILT_IN:
         spec: StageSpec = importlib.import_module(f"staproj.stages.{name}.declare").STAGE
         return spec

@@ -1,0 +1,195 @@
+"""Lists and summaries behind :class:`~staproj.api.Project`: plain values, ready for text or JSON."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from staproj.engine import lineage, why
+from staproj.engine.view import View
+from staproj.errors import StaprojError, UsageError
+from staproj.project import atomic, runs, versions
+from staproj.project.layout import RUN_ID, RUN_NAME, Layout
+from staproj.project.manifest import suggestion
+
+
+def is_run(text: str) -> bool:
+    """Tell whether text names a run (``r0042`` or ``r0042-ctf``)."""
+    return bool(RUN_ID.match(text) or RUN_NAME.match(text))
+
+
+def head_or_run(view: View, text: str) -> str:
+    """Return the run that text names: itself, or the head of a step.
+
+    Raises
+    ------
+    UsageError
+        If there is no such run, or the step was never run.
+    """
+    if text in view.heads:
+        return view.heads[text]
+    if is_run(text):
+        return view.run(text).id
+    if text in view.graph.nodes:
+        raise UsageError(f"step {text!r} has no complete run", hint=f"`staproj run {text}` makes one")
+    raise UsageError(f"there is no step or run {text!r}", hint=suggestion(text, view.graph.nodes, "steps"))
+
+
+def newest_run(view: View, text: str) -> str:
+    """Return the run that text names: itself, or the newest run of a step, complete or not."""
+    newest = runs.latest_by_step(view.layout)
+    return newest[text].id if text in newest else head_or_run(view, text)
+
+
+def why_of(view: View, text: str) -> dict[str, Any]:
+    """Return the verdict on a step with its reasons; for a run, on its step, seen from that run."""
+    name = view.run(text).name.step if is_run(text) and text not in view.graph.nodes else text
+    view.graph.node(name)
+    verdict = why.assess_all(view)[name]
+    run = view.run(text).id if is_run(text) and text != name else verdict.run
+    found = verdict.as_dict()
+    found["latest"] = verdict.latest
+    found["notes"] = verdict.notes
+    found["previous"], found["changes"] = None, []
+    if run is not None:
+        found["previous"], found["changes"] = _changes_from_previous(view, run)
+    if run != verdict.run:
+        found["asked"] = run
+    return found
+
+
+def runs_list(view: View, step: str | None) -> list[dict[str, Any]]:
+    """Return all runs, newest first; ``meta.h5`` is not opened."""
+    heads = set(versions.current_heads(view.layout).values())
+    rows = []
+    for name in sorted(view.layout.iter_runs(), reverse=True):
+        if step is not None and name.step != step:
+            continue
+        run = view.layout.run(name)
+        row: dict[str, Any] = {"run": name.id, "step": name.step, "head": name.id in heads}
+        found = runs.state_of(run)
+        row["state"] = found.state
+        try:
+            spec = view.spec(name.id)
+            row |= {k: spec[k] for k in ("stage", "created", "who", "note", "items")}
+        except (StaprojError, KeyError):
+            row |= {"stage": None, "created": None, "who": None, "note": "", "items": []}
+        event = found.event
+        row["wall_s"] = event.get("wall_s")
+        row["verdict"] = event.get("verdict") or event.get("message") or ""
+        rows.append(row)
+    return rows
+
+
+def show(view: View, run: str) -> dict[str, Any]:
+    """Return everything known about a run but its arrays."""
+    directory = view.run(run)
+    found = runs.state_of(directory)
+    told = lineage.describe(view, directory.id)
+    told.pop("data_files")
+    told |= {"state": found.state, "directory": view.layout.relative(directory.path)}
+    told |= {key: found.event.get(key) for key in ("wall_s", "cpu_s", "peak_rss_bytes")}
+    if found.state == "failed":
+        told["error"] = {"message": found.event.get("message"), "items": found.event.get("items", {})}
+    told["environment"] = atomic.read_json(directory.env) if directory.env.is_file() else {}
+    told["results"] = _item_results(view, directory)
+    if directory.is_sealed():
+        from staproj.project.record import read_run
+
+        outputs = view.outputs(directory.id)
+        told["outputs"] = outputs["artifacts"]
+        told["files"] = outputs["files"]
+        record = read_run(directory.record)
+        for item, part in record.items.items():
+            result = told["results"].setdefault(item or "", {})
+            result["metrics"] = part.metrics
+            result["units"] = part.units
+            result["tables"] = {name: list(columns) for name, columns in part.tables.items()}
+            result["curves"], result["previews"] = sorted(part.curves), sorted(part.previews)
+    return told
+
+
+def versions_list(layout: Layout) -> list[dict[str, Any]]:
+    """Return all versions, newest first."""
+    return [versions.read(layout, number).summary() for number in reversed(versions.numbers(layout))]
+
+
+def version_diff(view: View, old: int, new: int | None) -> dict[str, Any]:
+    """Return changed manifest lines (unified) and heads of two versions."""
+    first = versions.read(view.layout, old)
+    if new is None:
+        text, heads, label = view.manifest.text, dict(versions.current_heads(view.layout)), "now"
+    else:
+        second = versions.read(view.layout, new)
+        text, heads, label = second.manifest, dict(second.heads), f"version {new}"
+    lines = difflib.unified_diff(
+        first.manifest.splitlines(), text.splitlines(), f"version {old}", label, lineterm="", n=1
+    )
+    steps = [*dict.fromkeys([*first.heads, *heads])]
+    return {
+        "versions": [old, new],
+        "manifest": list(lines),
+        "heads": [
+            {"step": step, "old": first.heads.get(step), "new": heads.get(step)}
+            for step in steps
+            if first.heads.get(step) != heads.get(step)
+        ],
+    }
+
+
+def stages(name: str | None) -> list[dict[str, Any]]:
+    """Describe stages with parameters (unit, default, bounds, help) and ports."""
+    from staproj.stages import registry
+
+    specs = [registry.get(name)] if name else registry.all_stages()
+    described = []
+    for spec in specs:
+        schema = spec.params.model_json_schema()
+        described.append(
+            {
+                "stage": spec.name,
+                "summary": spec.summary,
+                "group": spec.group,
+                "scope": spec.scope,
+                "cache_version": spec.cache_version,
+                "doc": spec.doc,
+                "citations": list(spec.citations),
+                "inputs": {port: _port(value) for port, value in spec.inputs.items()},
+                "outputs": {port: _port(value) for port, value in spec.outputs.items()},
+                "params": schema.get("properties", {}),
+                "required": schema.get("required", []),
+            }
+        )
+    return described
+
+
+def _port(port: Any) -> dict[str, Any]:
+    return {"kind": port.kind.value, "doc": port.doc, "optional": port.optional, "per_item": port.per_item}
+
+
+def _changes_from_previous(view: View, run: str) -> tuple[str | None, list[dict[str, Any]]]:
+    """Return the run that was head before and what differs from it, by the same function as reasons."""
+    spec = view.spec(run)
+    previous = spec.get("previous")
+    if previous is None:
+        return None, []
+    try:
+        before = view.spec(previous)
+    except StaprojError:
+        return previous, []
+    reasons = why.explain(
+        view, spec["step"], before["preimage"], spec["preimage"], before["inputs"], spec["inputs"]
+    )
+    return previous, [reason.as_dict() for reason in reasons]
+
+
+def _item_results(view: View, directory: Any) -> dict[str, dict[str, Any]]:
+    results: dict[str, dict[str, Any]] = {}
+    keys = ("verdict", "warning", "fallbacks", "wall_s", "cpu_s", "peak_rss_bytes", "reused_from")
+    for item in view.spec(directory.id)["items"] or [None]:
+        try:
+            entry = atomic.read_json(directory.item_done(item))
+        except StaprojError:
+            continue
+        results[item or ""] = {key: entry.get(key) for key in keys}
+    return results

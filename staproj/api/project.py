@@ -1,0 +1,236 @@
+"""The façade: every front end goes through :class:`Project`, and only plain values come out of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from staproj.api import listing
+from staproj.engine import lineage as lineages
+from staproj.engine import session, why
+from staproj.engine.events import Progress, ignore
+from staproj.engine.execute import Options
+from staproj.engine.view import View
+from staproj.errors import UsageError
+from staproj.project.layout import Layout, find_root
+
+if TYPE_CHECKING:
+    from staproj.project.record import RunRecord
+
+
+class Project:
+    """A project directory. Holds no state: every call looks at the files as they are."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.layout = Layout(root)
+
+    @classmethod
+    def open(cls, path: str | Path = ".") -> Project:
+        """Open the project that ``path`` lies in.
+
+        Raises
+        ------
+        ProjectError
+            If there is none.
+        """
+        return cls(find_root(Path(path)))
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        template: str,
+        *,
+        movies: str | Sequence[str] | None = None,
+        mdoc: str | None = None,
+        gain: str | None = None,
+        name: str | None = None,
+        sets: Mapping[str, Any] | None = None,
+    ) -> Project:
+        """Make a project from a template (a name, or a ``.toml`` file); its comments are kept.
+
+        ``movies``, ``mdoc``, ``gain`` are paths or patterns from the working directory (``movies`` also
+        feeds a template that starts from stacks); ``sets`` are further parameters ``{"step.param": value}``.
+        """
+        from staproj.api.create import create_project
+
+        create_project(
+            Path(path), template, movies=movies, mdoc=mdoc, gain=gain, name=name, sets=dict(sets or {})
+        )
+        return cls(Path(os.path.abspath(path)))
+
+    # ------------------------------------------------------------------------------------------ running
+    def run(
+        self,
+        steps: Sequence[str] | None = None,
+        *,
+        until: str | None = None,
+        items: Sequence[str] | None = None,
+        sets: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+        note: str = "",
+        threads: int | None = None,
+        device: str = "auto",
+        progress: Progress = ignore,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Bring ``steps`` (``until`` one step; default all) and what they need up to date.
+
+        Returns one ``{"step", "action", "run", "reused", "wall_s", "verdict", "reasons"}`` a step; ``action`` is
+        fresh, run or adopt. ``sets`` (``{"step.param": value}``) are written to the manifest as each run is sealed.
+
+        Raises
+        ------
+        StageError
+            If a step failed.
+        CancelledError
+            If the person stopped it (Ctrl-C too).
+        """
+        if steps and until:
+            raise UsageError("steps and until exclude each other", hint="give one of them")
+        results = session.run_steps(
+            self.root,
+            targets=[until] if until else (list(steps) if steps else None),
+            items=items,
+            sets=sets,
+            dry_run=dry_run,
+            note=note,
+            options=_options(threads, device, progress, cancelled),
+        )
+        return [result.as_dict() for result in results]
+
+    def rerun(
+        self,
+        step_or_run: str,
+        *,
+        sets: Mapping[str, Any] | None = None,
+        items: Sequence[str] | None = None,
+        note: str = "",
+        threads: int | None = None,
+        device: str = "auto",
+        progress: Progress = ignore,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> dict[str, Any]:
+        """Run one step again with changed parameters; the old run is kept, downstream becomes stale.
+
+        A run (``r0007``) stands for its step with the parameters that run had. Keys of ``sets`` are ``param`` or
+        ``step.param``.
+        """
+        from_run = step_or_run if listing.is_run(step_or_run) else None
+        name = self.layout.find_run(step_or_run).name.step if from_run else step_or_run
+        result = session.rerun_step(
+            self.root,
+            name,
+            from_run=from_run,
+            sets=sets,
+            items=items,
+            note=note,
+            options=_options(threads, device, progress, cancelled),
+        )
+        return result.as_dict()
+
+    def set_head(self, step: str, run: str, *, note: str = "") -> None:
+        """Let an earlier run stand for its step again (the manifest gets its parameters)."""
+        session.set_head(self.root, step, run, note=note)
+
+    # --------------------------------------------------------------------------------------- looking
+    def status(self) -> dict[str, Any]:
+        """Return ``{"project", "steps": [{"step", "stage", "state", "run", "reasons"}]}``; reads no payload."""
+        view = View.open(self.root)
+        verdicts = why.assess_all(view)
+        return {
+            "project": view.manifest.name or self.root.name,
+            "steps": [verdict.as_dict() for verdict in verdicts.values()],
+        }
+
+    def why(self, step_or_run: str) -> dict[str, Any]:
+        """Say why a step is in its state, and (``changes``) what its head differs in from the run before it."""
+        return listing.why_of(View.open(self.root), step_or_run)
+
+    def diff(self, old: str, new: str) -> dict[str, Any]:
+        """Return what differs between two runs: parameters with layer, inputs, data, software, metrics."""
+        return lineages.diff(View.open(self.root), self._run_of(old), self._run_of(new))
+
+    def lineage(self, path_or_run: str | Path) -> dict[str, Any]:
+        """Say how a file (any path, from any directory) or a run was made, down to the raw data."""
+        view = View.open(self.root)
+        text = str(path_or_run)
+        if listing.is_run(text) or (text in view.graph.nodes and not Path(text).exists()):
+            return lineages.lineage(view, self._run_of(text))
+        inside = self.root / text
+        path = inside if not Path(text).exists() and inside.exists() else Path(text)
+        root, run, file = lineages.locate(path)
+        return lineages.lineage(View.open(root), run.id, file)
+
+    def ls(self, step: str | None = None) -> list[dict[str, Any]]:
+        """Return all runs, newest first: run, step, state, created, note, head, verdict."""
+        return listing.runs_list(View.open(self.root), step)
+
+    def show(self, step_or_run: str) -> dict[str, Any]:
+        """Return everything known about a run but its arrays."""
+        return listing.show(View.open(self.root), self._run_of(step_or_run))
+
+    def log(self, step_or_run: str) -> str:
+        """Return the log of a run (of a step: of its newest run, whatever became of it)."""
+        run = self.layout.find_run(listing.newest_run(View.open(self.root), step_or_run))
+        return run.log.read_text(encoding="utf-8") if run.log.is_file() else ""
+
+    def record(self, step_or_run: str) -> RunRecord:
+        """Return metrics, tables, curves, pictures and verdicts of a sealed run."""
+        from staproj.project.record import read_run
+
+        return read_run(self.layout.find_run(self._run_of(step_or_run)).record)
+
+    def artifact(self, step_or_run: str, port: str | None = None) -> Any:
+        """Return an output as model object, or ``{tilt series: object}``; ``port`` may be left out if there is one."""
+        from staproj.engine.inputs import load_port
+
+        view = View.open(self.root)
+        run = self._run_of(step_or_run)
+        if port is None:
+            ports = list(view.outputs(run)["artifacts"])
+            if len(ports) != 1:
+                raise UsageError(f"run {run} has several outputs", hint=f"name one of {', '.join(ports)}")
+            port = ports[0]
+        return load_port(view, run, port)
+
+    def run_dir(self, step_or_run: str) -> Path:
+        """Return the directory of a run (of a step: of its head)."""
+        return self.layout.find_run(self._run_of(step_or_run)).path
+
+    def versions(self) -> list[dict[str, Any]]:
+        """Return all versions, newest first."""
+        return listing.versions_list(self.layout)
+
+    def version_diff(self, old: int, new: int | None = None) -> dict[str, Any]:
+        """Return what differs between two versions (``new=None``: now): manifest lines and heads."""
+        return listing.version_diff(View.open(self.root), old, new)
+
+    @staticmethod
+    def stages(name: str | None = None) -> list[dict[str, Any]]:
+        """Describe all stages (or one) with parameters, units, bounds, ports."""
+        return listing.stages(name)
+
+    @staticmethod
+    def templates() -> dict[str, str]:
+        """Return ``{name: help}`` of all templates."""
+        from staproj.api.create import template_names
+
+        return template_names()
+
+    def _run_of(self, step_or_run: str) -> str:
+        return listing.head_or_run(View.open(self.root), step_or_run)
+
+
+def _options(
+    threads: int | None, device: str, progress: Progress, cancelled: Callable[[], bool] | None
+) -> Options:
+    if device not in ("auto", "cpu", "gpu"):
+        raise UsageError(f"there is no device {device!r}", hint="use auto, cpu or gpu")
+    defaults = Options()
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, is {threads}")
+    return Options(threads or defaults.threads, device, progress, cancelled or defaults.cancelled)

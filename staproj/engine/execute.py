@@ -1,0 +1,417 @@
+"""Make one run of one step: reserve, compute item by item, seal.
+
+Order on disk, so that a stop at any moment leaves either a sealed run or one that is plainly not::
+
+    mkdir runs/r0042-ctf, spec.json, env.json          what is to be made
+    attempt-1/out/<item>/…, items/<item>/item.json     one finished item after the other
+    meta.h5, attempt-1/out -> out, outputs.json        all of them
+    (manifest, where the command line set a value)
+    SEALED                                             complete
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import traceback
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from staproj.engine import digest, environment, inputs, outputs
+from staproj.engine.context import RunContext
+from staproj.engine.events import Progress, ProgressEvent, ignore
+from staproj.engine.meter import Meter
+from staproj.engine.view import Expected, View
+from staproj.errors import (
+    CancelledError,
+    InputError,
+    StageError,
+    StaprojError,
+    StorageError,
+    UsageError,
+)
+from staproj.project import atomic, record, runs, versions
+from staproj.project.fingerprints import sha256_file
+from staproj.project.process import user_name
+
+RECORD_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run; never part of a key."""
+
+    threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    device: str = "auto"
+    progress: Progress = ignore
+    cancelled: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to make: a step as expected now, for all or some items.
+
+    ``reuse`` lets finished items of earlier runs stand in. ``before_seal`` is called once everything is
+    computed, with the run.
+    """
+
+    view: View
+    expected: Expected
+    items: Sequence[str] | None = None
+    reuse: bool = True
+    note: str = ""
+    before_seal: Callable[[], None] = lambda: None
+
+
+@dataclass
+class Outcome:
+    """What came of a request."""
+
+    run: str
+    reused: list[str]
+    wall_s: float
+    verdict: str
+
+
+def execute(request: Request, options: Options) -> Outcome:
+    """Make one run.
+
+    Raises
+    ------
+    StageError
+        If the stage failed on one or more items; finished items are kept for the next run.
+    CancelledError
+        If the person stopped it.
+    StorageError
+        If the disk is full.
+    """
+    work = _Work(request, options)
+    try:
+        work.prepare()
+        work.compute()
+        outcome = work.seal()
+    except (KeyboardInterrupt, CancelledError) as error:
+        work.close("interrupted", message="stopped by the person who ran it")
+        if isinstance(error, CancelledError):
+            raise
+        raise CancelledError(
+            f"stopped during {work.run.id} ({work.step})",
+            where=str(work.run.path.name),
+            hint="run the same command again: finished tilt series are kept",
+        ) from None
+    except BaseException as error:
+        failed = {item: _one_line(e) for item, e in work.failed.items()}
+        work.close("failed", message=_one_line(error), error=type(error).__name__, items=failed)
+        raise
+    request.view.prints.save()
+    return outcome
+
+
+class _Work:
+    """One run while it is made."""
+
+    def __init__(self, request: Request, options: Options) -> None:
+        self.request = request
+        self.options = options
+        self.view = request.view
+        self.expected = request.expected
+        self.node = request.expected.node
+        self.step = self.node.name
+        if self.expected.image is None:
+            raise UsageError(
+                f"step {self.step!r} cannot run yet: {', '.join(self.expected.lacking)} was never made",
+                hint=f"`staproj run {self.step}` makes what it needs first",
+            )
+        self.units = self._choose_units()
+        image = self.expected.image
+        self.image = digest.restrict(image, [u for u in self.units if u]) if self.item_scope else image
+        self.meter = Meter()
+        self.failed: dict[str, BaseException] = {}
+        self.reused: list[str] = []
+        self.done: dict[str | None, dict[str, Any]] = {}
+        self._check_data()
+        self.run = runs.reserve(self.view.layout, self.step)
+        self.attempt = self.run.attempt(1)
+        self.out = self.attempt / "out"
+
+    @property
+    def item_scope(self) -> bool:
+        return self.node.spec.scope == "item"
+
+    def _choose_units(self) -> tuple[str | None, ...]:
+        units = self.expected.units
+        if self.request.items is None or not self.item_scope:
+            chosen = units
+        else:
+            image = self.expected.image or {}
+            asked = set(self.request.items)
+            chosen = tuple(
+                unit
+                for unit in units
+                if unit in asked or outputs.find_finished(self.view, self.step, image, unit) is not None
+            )
+        if not chosen:
+            raise InputError(
+                f"step {self.step!r} has no tilt series to work on",
+                where=", ".join(use.source for use in self.expected.inputs.values()),
+                hint="its inputs have no tilt series in common (or none of those asked for)",
+            )
+        return chosen
+
+    def _check_data(self) -> None:
+        for pattern, found in self.expected.data.items():
+            if not found["files"]:
+                raise InputError(
+                    "no file matches this pattern of raw data",
+                    where=f"{pattern} (step {self.step!r})",
+                    hint="patterns start at the project directory, or are absolute",
+                )
+
+    def prepare(self) -> None:
+        """Write what is to be made, before anything is computed."""
+        with atomic.storage_errors(self.run.path):
+            self.out.mkdir(parents=True)
+            self.run.log.parent.mkdir()
+        atomic.write_json(self.run.spec, self._spec())
+        atomic.write_json(
+            self.run.env, environment.collect(threads=self.options.threads, device=self.options.device)
+        )
+        runs.note_started(self.run, 1)
+        self._tell("step", total=len(self.units))
+
+    def compute(self) -> None:
+        """Make every item, or take it from an earlier run; one that fails does not stop the others."""
+        function = self.node.spec.load()
+        _limit_threads(self.options.threads)
+        for number, item in enumerate(self.units, start=1):
+            try:
+                self._one(function, item)
+            except (KeyboardInterrupt, CancelledError):
+                self._discard(item)
+                raise
+            except Exception as error:
+                self._discard(item)
+                self._note_failure(item, error)
+            else:
+                self._tell("item-done", item=item, done=number, total=len(self.units))
+        if self.failed:
+            raise self._stage_error()
+
+    def seal(self) -> Outcome:
+        """Put the run together and mark it complete."""
+        run = self.run
+        merged = outputs.merge_items(self.done)
+        record.write_run(
+            run.record,
+            attributes={"run": run.id, "step": self.step, "stage": self.node.spec.name, "key": self.key},
+            params=self.expected.common.table(),
+            items={item: run.item_record(item) for item in self.units},
+        )
+        with atomic.storage_errors(run.path):
+            for directory in [p for p in self.out.rglob("*") if p.is_dir()]:
+                atomic.fsync_dir(directory)
+            self.out.rename(run.out)
+            shutil.rmtree(self.attempt)
+            for entry in merged["files"]:
+                with suppress(OSError):
+                    (run.out / entry["path"]).chmod(0o444)
+        atomic.write_json(run.outputs, merged)
+        usage = {
+            "wall_s": self.meter.wall_s,
+            "cpu_s": self.meter.cpu_s,
+            "peak_rss_bytes": max(entry["peak_rss_bytes"] for entry in self.done.values()),
+        }
+        verdict = self._verdict()
+        self.request.before_seal()
+        runs.note(run, "sealed", durable=True, reused=self.reused, verdict=verdict, **usage)
+        proof = {p.name: sha256_file(p) for p in (run.spec, run.env, run.record, run.outputs)}
+        atomic.write_json(run.sealed, {"record_format": RECORD_FORMAT, "sha256": proof, **usage})
+        self._tell("step-done", done=len(self.units), total=len(self.units), message=verdict)
+        return Outcome(run.id, self.reused, self.meter.wall_s, verdict)
+
+    def close(self, event: str, **facts: Any) -> None:
+        """Mark a run that did not get to its end; finished items stay, nothing half-written does."""
+        with suppress(OSError, StorageError):
+            runs.note(self.run, event, durable=True, wall_s=self.meter.wall_s, **facts)
+        shutil.rmtree(self.attempt / "scratch", ignore_errors=True)
+        if not self.done:
+            shutil.rmtree(self.attempt, ignore_errors=True)
+        self.view.prints.save()
+        with suppress(Exception):
+            self._tell("step-failed", message=str(facts.get("message", event)))
+
+    @property
+    def key(self) -> str:
+        return digest.digest_of(self.image)
+
+    def _one(self, function: Callable[..., Any], item: str | None) -> None:
+        if self.request.reuse:
+            found = outputs.find_finished(self.view, self.step, self.image, item)
+            if found is not None:
+                with atomic.storage_errors(self.run.path):
+                    self.done[item] = outputs.reuse(found, self.run, self.out, item)
+                self.reused.append(item or self.step)
+                runs.note(self.run, "item-reused", item=item, source=self.done[item]["reused_from"])
+                return
+        self._tell("item", item=item)
+        runs.note(self.run, "item-started", item=item)
+        meter = Meter()
+        uses = dict(self.expected.inputs)
+        inputs.check_unchanged(self.view, uses, item)
+        context = self._context(item)
+        returned = function(inputs.load_inputs(self.view, uses, item), self._params(item), context)
+        made = outputs.write_artifacts(self.view, self.node.spec, self.out, item, returned)
+        shutil.rmtree(context.scratch, ignore_errors=True)
+        self._finish(item, made, context.record, meter)
+
+    def _finish(self, item: str | None, made: dict[str, Any], notes: record.ItemRecord, meter: Meter) -> None:
+        notes.wall_s, notes.cpu_s, notes.peak_rss_bytes = meter.wall_s, meter.cpu_s, meter.peak_rss_bytes
+        with atomic.storage_errors(self.run.path):
+            self.run.item(item).mkdir(parents=True, exist_ok=True)
+        record.write_item(self.run.item_record(item), notes)
+        entry = {
+            "item": item,
+            "key": digest.item_key(self.image, item),
+            "run": self.run.id,
+            "reused_from": None,
+            **made,
+            "verdict": notes.verdict,
+            "warning": notes.warning,
+            "fallbacks": notes.fallbacks,
+            "wall_s": notes.wall_s,
+            "cpu_s": notes.cpu_s,
+            "peak_rss_bytes": notes.peak_rss_bytes,
+        }
+        atomic.write_json(self.run.item_done(item), entry)
+        self.done[item] = entry
+        runs.note(self.run, "item-finished", item=item, wall_s=notes.wall_s, verdict=notes.verdict)
+
+    def _params(self, item: str | None) -> Any:
+        return self.expected.resolved(item).model
+
+    def _context(self, item: str | None) -> RunContext:
+        return RunContext(
+            root=self.view.layout.root,
+            out=self.out,
+            scratch=self.attempt / "scratch" / (item or "whole"),
+            log=self.run.log,
+            item=item,
+            seed=self.view.manifest.seed,
+            threads=self.options.threads,
+            cancelled=lambda: self.options.cancelled() or self.run.cancel.exists(),
+            progress=lambda done, total, message: self._tell(
+                "progress", item=item, done=done, total=total, message=message
+            ),
+        )
+
+    def _discard(self, item: str | None) -> None:
+        """Take away what an unfinished item has written."""
+        if item in self.done:
+            return
+        shutil.rmtree(self.out / item if item else self.out, ignore_errors=True)
+        shutil.rmtree(self.run.item(item), ignore_errors=True)
+
+    def _note_failure(self, item: str | None, error: Exception) -> None:
+        """Write down why an item failed; a full disk stops the run at once."""
+        with suppress(OSError, StorageError), self.run.log.open("a", encoding="utf-8") as handle:
+            handle.write(f"--- {item or self.step} failed\n{''.join(traceback.format_exception(error))}")
+        if atomic.is_disk_full(error):
+            raise atomic.disk_full_error(self.run.path.name) from error
+        if isinstance(error, StorageError):
+            raise error
+        self.failed[item or self.step] = error
+        runs.note(self.run, "item-failed", item=item, message=_one_line(error))
+
+    def _stage_error(self) -> StaprojError:
+        """Return the error of the run: the stage's own where it ran once, else one that names all items."""
+        first = next(iter(self.failed.values()))
+        log = f"`staproj log {self.run.id}` has the details"
+        if not self.item_scope:
+            if isinstance(first, StaprojError):
+                if not first.hint:
+                    first.hint = log
+                return first
+            return StageError(
+                f"step {self.step!r} failed: {_one_line(first)}", where=self.run.path.name, hint=log
+            )
+        told = "; ".join(f"{item}: {_one_line(error)}" for item, error in self.failed.items())
+        hint = first.hint if isinstance(first, StaprojError) and first.hint else log
+        kept = f", {len(self.done)} finished and kept" if self.done else ""
+        return StageError(
+            f"step {self.step!r} failed on {len(self.failed)} of {len(self.units)} tilt series{kept}: {told}",
+            where=f"{self.run.path.name}: {', '.join(self.failed)}",
+            hint=hint,
+        )
+
+    def _verdict(self) -> str:
+        if len(self.done) == 1:
+            return str(next(iter(self.done.values()))["verdict"])
+        warned = sum(bool(entry["warning"]) for entry in self.done.values())
+        return f"{len(self.done)} tilt series" + (f", {warned} with a warning" if warned else "")
+
+    def _spec(self) -> dict[str, Any]:
+        expected, layout = self.expected, self.view.layout
+        root = os.path.abspath(layout.root)
+        return {
+            "record_format": RECORD_FORMAT,
+            "run": self.run.id,
+            "uuid": str(uuid.uuid4()),
+            "step": self.step,
+            "stage": self.node.spec.name,
+            "cache_version": self.node.spec.cache_version,
+            "scope": self.node.spec.scope,
+            "created": versions.now(),
+            "who": user_name(),
+            "command": [word.replace(root, ".") for word in environment.command_line()],
+            "note": self.request.note,
+            "previous": self.view.heads.get(self.step),
+            "parents": sorted({use.run for use in expected.inputs.values()}),
+            "items": [unit for unit in self.units if unit is not None],
+            "params": expected.common.table(),
+            "item_params": {
+                item: {
+                    name: entry
+                    for name, entry in resolved.table().items()
+                    if entry != expected.common.table()[name]
+                }
+                for item, resolved in expected.per_item.items()
+                if item in self.units
+            },
+            "inputs": {port: use.as_dict() for port, use in expected.inputs.items()},
+            "data": dict(expected.data),
+            "seed": self.view.manifest.seed,
+            "execution": {"threads": self.options.threads, "device": self.options.device},
+            "software": environment.software(),
+            "preimage": self.image,
+            "key": self.key,
+        }
+
+    def _tell(
+        self,
+        kind: Any,
+        *,
+        item: str | None = None,
+        done: float = 0.0,
+        total: float = 0.0,
+        message: str = "",
+    ) -> None:
+        self.options.progress(ProgressEvent(kind, self.step, self.run.id, item, done, total, message))
+
+
+def _limit_threads(threads: int) -> None:
+    """Tell numba (where the stage has loaded it) how many threads it may use."""
+    numba = sys.modules.get("numba")
+    if numba is not None:
+        with suppress(AttributeError, ValueError):
+            numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, StaprojError):
+        return f"{error.message} ({error.where})" if error.where else error.message
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

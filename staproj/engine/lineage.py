@@ -1,0 +1,242 @@
+"""How a file was made, and how two runs differ. Reads small text files (and ``meta.h5`` for metrics) only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from staproj.engine import digest
+from staproj.engine.view import View
+from staproj.errors import StaprojError, UsageError
+from staproj.project.layout import RUN_NAME, RunDir, find_root
+
+
+def locate(path: Path) -> tuple[Path, RunDir, str | None]:
+    """Return project, run and (below ``out/``) relative name of a file anywhere in a project.
+
+    Raises
+    ------
+    UsageError
+        If the path does not exist or is not part of a run.
+    """
+    absolute = Path(os.path.abspath(path))
+    if not absolute.exists():
+        absolute = Path(os.path.realpath(path))
+    if not absolute.exists():
+        raise UsageError(
+            "there is no such file", where=str(path), hint="give a file below runs/*/out, or a run"
+        )
+    for candidate in (absolute, Path(os.path.realpath(absolute))):
+        for parent in (candidate, *candidate.parents):
+            if parent.parent.name == "runs" and RUN_NAME.match(parent.name):
+                root = find_root(parent.parent.parent)
+                inside = candidate.relative_to(parent).parts
+                return root, RunDir(parent), "/".join(inside[1:]) if inside[:1] == ("out",) else None
+    raise UsageError(
+        "this file is not part of a run",
+        where=str(path),
+        hint="give a file below runs/*/out, or a run like r0007",
+    )
+
+
+def lineage(view: View, run: str, file: str | None = None) -> dict[str, Any]:
+    """Return the chain of runs behind a run (or one file of it), newest first, down to the raw data.
+
+    ``{"file", "run", "chain": [{"run", "step", "stage", "params", "inputs", …}], "raw": [{"path", "fingerprint"}]}``
+    """
+    start = view.run(run)
+    item = _item_of(view, start, file)
+    order: dict[str, dict[str, Any]] = {}
+    waiting = [start.id]
+    while waiting:
+        current = waiting.pop(0)
+        if current in order:
+            continue
+        order[current] = node = describe(view, current, item)
+        waiting += [use["run"] for use in node["inputs"].values()]
+    chain = sorted(order.values(), key=lambda node: int(str(node["run"])[1:]), reverse=True)
+    raw: dict[str, str] = {}
+    for node in chain:
+        for found in node.pop("data_files"):
+            raw[found[0]] = found[1]
+    return {
+        "file": f"{start.path.name}/out/{file}" if file else None,
+        "run": start.id,
+        "item": item,
+        "artifact": _artifact_of(view, start, file),
+        "chain": chain,
+        "raw": [{"path": path, "fingerprint": value} for path, value in sorted(raw.items())],
+    }
+
+
+def describe(view: View, run: str, item: str | None = None) -> dict[str, Any]:
+    """Return what one run was made from."""
+    spec = view.spec(run)
+    params = dict(spec["params"])
+    if item is not None:
+        params.update(spec["item_params"].get(item, {}))
+    inputs = {}
+    for port, use in spec["inputs"].items():
+        one = (
+            use["digest"].get(item) if isinstance(use["digest"], Mapping) and item in use["digest"] else None
+        )
+        inputs[port] = {"run": use["run"], "step": use["step"], "port": use["port"], "kind": use["kind"]}
+        inputs[port]["digest"] = one or (
+            digest.digest_of(use["digest"]) if isinstance(use["digest"], Mapping) else use["digest"]
+        )
+    return {
+        "run": spec["run"],
+        "step": spec["step"],
+        "stage": spec["stage"],
+        "created": spec["created"],
+        "who": spec["who"],
+        "command": spec["command"],
+        "note": spec["note"],
+        "key": spec["key"],
+        "cache_version": spec["cache_version"],
+        "software": spec["software"],
+        "items": spec["items"],
+        "reused_from": _reused_from(view, run, item),
+        "params": params,
+        "item_params": spec["item_params"] if item is None else {},
+        "inputs": inputs,
+        "data": {pattern: found["digest"] for pattern, found in spec["data"].items()},
+        "data_files": [file for found in spec["data"].values() for file in found["files"]],
+    }
+
+
+def diff(view: View, old: str, new: str) -> dict[str, Any]:
+    """Return what differs between two runs: parameters (with layer), inputs, data, software, metrics."""
+    first, second = view.run(old), view.run(new)
+    a, b = view.spec(first.id), view.spec(second.id)
+    return {
+        "runs": [first.id, second.id],
+        "steps": [a["step"], b["step"]],
+        "stage": _changed({"stage": a["stage"]}, {"stage": b["stage"]}),
+        "params": [*_params_diff("", a["params"], b["params"]), *_item_params_diff(a, b)],
+        "inputs": _inputs_diff(a["inputs"], b["inputs"]),
+        "data": _changed(_data(a), _data(b)),
+        "items": _changed(dict.fromkeys(a["items"], "made"), dict.fromkeys(b["items"], "made")),
+        "software": _changed(
+            {**a["software"], "cache_version": a["cache_version"]},
+            {**b["software"], "cache_version": b["cache_version"]},
+        ),
+        "metrics": _metrics_diff(first, second),
+        "outputs": _changed(_output_digests(view, first), _output_digests(view, second)),
+    }
+
+
+def _params_diff(prefix: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for name in sorted({*a, *b}):
+        old, new = a.get(name), b.get(name)
+        if (old or {}).get("value") != (new or {}).get("value") or (old is None) != (new is None):
+            entry = {"field": prefix + name, "old": (old or {}).get("value"), "new": (new or {}).get("value")}
+            entry |= {"old_layer": (old or {}).get("layer"), "new_layer": (new or {}).get("layer")}
+            found.append(entry)
+    return found
+
+
+def _item_params_diff(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Compare what holds for each item; what differs for all of them was said already."""
+    found = []
+    for item in sorted({*a["item_params"], *b["item_params"]}):
+        own = {*a["item_params"].get(item, {}), *b["item_params"].get(item, {})}
+        first = {**a["params"], **a["item_params"].get(item, {})}
+        second = {**b["params"], **b["item_params"].get(item, {})}
+        found += _params_diff(
+            f"{item}.",
+            {k: v for k, v in first.items() if k in own},
+            {k: v for k, v in second.items() if k in own},
+        )
+    return found
+
+
+def _inputs_diff(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for port in sorted({*a, *b}):
+        old, new = a.get(port), b.get(port)
+        if (old or {}).get("digest") != (new or {}).get("digest"):
+            found.append({"field": port, "old": _source(old), "new": _source(new)})
+    return found
+
+
+def _source(use: Mapping[str, Any] | None) -> str | None:
+    return f"{use['run']}.{use['port']}" if use else None
+
+
+def _data(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {pattern: found["digest"] for pattern, found in spec["data"].items()}
+
+
+def _changed(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, Any]]:
+    names = sorted({*a, *b})
+    return [{"field": n, "old": a.get(n), "new": b.get(n)} for n in names if a.get(n) != b.get(n)]
+
+
+def _metrics_diff(first: RunDir, second: RunDir) -> list[dict[str, Any]]:
+    return _changed(_metrics(first), _metrics(second))
+
+
+def _metrics(run: RunDir) -> dict[str, float]:
+    if not run.is_sealed():
+        return {}
+    from staproj.project.record import read_run
+
+    found = {}
+    for item, part in read_run(run.record).items.items():
+        for name, value in part.metrics.items():
+            found[f"{item}.{name}" if item else name] = value
+    return found
+
+
+def _output_digests(view: View, run: RunDir) -> dict[str, Any]:
+    if not run.is_sealed():
+        return {}
+    found: dict[str, Any] = {}
+    for port, entry in view.outputs(run.id)["artifacts"].items():
+        if "items" in entry:
+            found.update({f"{item}.{port}": part["digest"] for item, part in entry["items"].items()})
+        else:
+            found[port] = entry["digest"]
+    return found
+
+
+def _item_of(view: View, run: RunDir, file: str | None) -> str | None:
+    """Return the tilt series a file below ``out/`` belongs to."""
+    if not file or not run.is_sealed():
+        return None
+    first = file.split("/", 1)[0]
+    items = {i for entry in view.outputs(run.id)["artifacts"].values() for i in entry.get("items", {})}
+    return first if first in items else None
+
+
+def _artifact_of(view: View, run: RunDir, file: str | None) -> dict[str, Any] | None:
+    """Return which output a file is (``None`` for a file beside the artifacts)."""
+    if not file or not run.is_sealed():
+        return None
+    listed = next((e for e in view.outputs(run.id)["files"] if e["path"] == file), None)
+    for port, entry in view.outputs(run.id)["artifacts"].items():
+        for part in entry["items"].values() if "items" in entry else [entry]:
+            if part["file"] == file:
+                return {"port": port, "kind": entry["kind"], "sha256": (listed or {}).get("sha256")}
+    return {"port": None, "kind": None, "sha256": listed["sha256"]} if listed else None
+
+
+def _reused_from(view: View, run: str, item: str | None) -> Any:
+    """Return the run that really computed this item, or ``{item: run}`` for those taken over."""
+    from staproj.project.atomic import read_json
+
+    directory = view.run(run)
+    names = [item] if item else [*view.spec(run)["items"]] or [None]
+    found = {}
+    for name in names:
+        try:
+            origin = read_json(directory.item_done(name)).get("reused_from")
+        except StaprojError:
+            continue
+        if origin:
+            found[name or ""] = origin
+    return (found.get(item) if item else found) or None

@@ -1,0 +1,224 @@
+"""Parameters in layers, each value keeping the layer it came from.
+
+stage default < site < template < [microscope] (stages that read data) < [step.X.params] < [step.X.item.TS]
+< command line. Site values were copied into the manifest when the project was made, so that moving it to
+another laboratory changes nothing. Template values are written into [step.X.params] too; they are called
+"template" as long as nobody changed them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from staproj.errors import ManifestError, UsageError
+from staproj.project.manifest import Manifest, Step, suggestion
+from staproj.stages.api import Params, StageSpec
+
+DEFAULT, SITE, TEMPLATE, MICROSCOPE = "default", "site", "template", "microscope"
+STEP, ITEM, COMMAND_LINE = "step", "item", "command line"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Parameters of one step (or of one item of it): plain JSON values, layers, and the checked object."""
+
+    values: Mapping[str, Any]
+    layers: Mapping[str, str]
+    model: Params
+
+    def table(self) -> dict[str, dict[str, Any]]:
+        """Return ``{name: {"value", "layer"}}`` as records keep it."""
+        return {name: {"value": self.values[name], "layer": self.layers[name]} for name in self.values}
+
+
+def resolve(
+    manifest: Manifest,
+    step: Step,
+    spec: StageSpec,
+    *,
+    item: str | None = None,
+    template: Mapping[str, Any] | None = None,
+    marked: Collection[tuple[str, ...]] = (),
+) -> Resolved:
+    """Put the layers on top of each other and check the result.
+
+    ``template`` holds the values its template gave to this step, ``marked`` the keys of the manifest that
+    the command line has set: both only name the layer.
+
+    Raises
+    ------
+    ManifestError
+        If a name is unknown, or a value has the wrong type or is out of bounds.
+    """
+    values: dict[str, Any] = {}
+    layers: dict[str, str] = {}
+
+    def put(layer: str, table: Mapping[str, Any]) -> None:
+        for name, value in table.items():
+            values[name], layers[name] = value, layer
+
+    names = tuple(spec.params.model_fields)
+    put(SITE, manifest.site.get(spec.name, {}))
+    if not spec.inputs:
+        put(MICROSCOPE, {k: v for k, v in manifest.microscope.items() if k in names})
+    put(STEP, step.params)
+    for name, value in (template or {}).items():
+        if layers.get(name) == STEP and step.params[name] == value:
+            layers[name] = TEMPLATE
+    for name in step.params:
+        if ("step", step.name, "params", name) in marked:
+            layers[name] = COMMAND_LINE
+    if item is not None:
+        _check_per_item(manifest, step, spec, item)
+        put(ITEM, step.items.get(item, {}))
+        for name in step.items.get(item, {}):
+            if ("step", step.name, "item", item, name) in marked:
+                layers[name] = COMMAND_LINE
+    _check_names(manifest, step, names, layers)
+    model = _validate(manifest, step, spec, values, layers, item)
+    plain = json.loads(model.model_dump_json())
+    return Resolved(
+        values={name: plain[name] for name in names},
+        layers={name: layers.get(name, DEFAULT) for name in names},
+        model=model,
+    )
+
+
+def parse_value(spec: StageSpec, name: str, value: Any, *, step: str) -> Any:
+    """Return a value from the command line as what the parameter wants: text is read as TOML if it can be.
+
+    Raises
+    ------
+    UsageError
+        If the stage has no such parameter, or the value does not fit.
+    """
+    fields = spec.params.model_fields
+    if name not in fields:
+        raise UsageError(
+            f"stage {spec.name!r} has no parameter {name!r}",
+            where=f"--set {step}.{name}",
+            hint=suggestion(name, fields, "parameters"),
+        )
+    candidates = [value]
+    if isinstance(value, str):
+        try:
+            candidates = [tomllib.loads(f"value = {value}")["value"], value]
+        except (tomllib.TOMLDecodeError, RecursionError):
+            candidates = [value]
+        if value.strip().lower() in ("none", "null"):
+            candidates = [None, value]
+    problem = ""
+    for candidate in candidates:
+        problem = _problem_of(spec, name, candidate)
+        if not problem:
+            return candidate
+    raise UsageError(
+        f"{name} = {value!r}: {problem}",
+        where=f"--set {step}.{name}",
+        hint=fields[name].description or "see `staproj stages " + spec.name + "`",
+    )
+
+
+def data_parameters(spec: StageSpec) -> tuple[str, ...]:
+    """Return the names of parameters that are paths or patterns of raw data."""
+    return tuple(name for name in spec.params.model_fields if _extra(spec, name).get("data_path"))
+
+
+def _extra(spec: StageSpec, name: str) -> Mapping[str, Any]:
+    extra = spec.params.model_fields[name].json_schema_extra
+    return extra if isinstance(extra, dict) else {}
+
+
+def _problem_of(spec: StageSpec, name: str, value: Any) -> str:
+    """Check one value alone; problems of other (required) parameters are not this one's."""
+    try:
+        spec.params.model_validate_json(_to_json({name: value}), strict=True)
+    except ValidationError as error:
+        for part in error.errors():
+            if part["loc"] and part["loc"][0] == name:
+                return str(part["msg"])
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _check_names(manifest: Manifest, step: Step, names: tuple[str, ...], layers: Mapping[str, str]) -> None:
+    for name, layer in layers.items():
+        if name not in names:
+            raise ManifestError(
+                f"stage {step.stage!r} has no parameter {name!r}",
+                where=f"{manifest.where} [{_place(step, layer, None)}]",
+                hint=suggestion(name, names, "parameters"),
+            )
+
+
+def _check_per_item(manifest: Manifest, step: Step, spec: StageSpec, item: str) -> None:
+    for name in step.items.get(item, {}):
+        if name in spec.params.model_fields and _extra(spec, name).get("per_item") is False:
+            raise ManifestError(
+                f"{name} cannot differ between tilt series",
+                where=f"{manifest.where} [step.{step.name}.item.{item}]",
+                hint=f"move it to [step.{step.name}.params]",
+            )
+
+
+def _validate(
+    manifest: Manifest,
+    step: Step,
+    spec: StageSpec,
+    values: Mapping[str, Any],
+    layers: Mapping[str, str],
+    item: str | None,
+) -> Params:
+    place = f"{manifest.where} [{_place(step, STEP, item)}]"
+    try:
+        return spec.params.model_validate_json(_to_json(values), strict=True)
+    except ValidationError as error:
+        problems = error.errors()
+        parts = []
+        for problem in problems:
+            name = ".".join(str(part) for part in problem["loc"]) or spec.name
+            value = "" if problem["type"] == "missing" else f" (is {problem['input']!r})"
+            parts.append(f"{name}: {problem['msg']}{value}")
+        first = str(problems[0]["loc"][0]) if problems[0]["loc"] else ""
+        if first in layers:
+            place = f"{manifest.where} [{_place(step, layers[first], item)}] {first}"
+        field = spec.params.model_fields.get(first)
+        hint = field.description if field is not None and field.description else ""
+        raise ManifestError(
+            f"step {step.name!r}: " + "; ".join(parts),
+            where=place,
+            hint=hint or f"see `staproj stages {spec.name}`",
+        ) from None
+    except ValueError as error:
+        raise ManifestError(
+            f"step {step.name!r}: {error}", where=place, hint="write a finite value"
+        ) from None
+
+
+def _to_json(values: Mapping[str, Any]) -> str:
+    """Return JSON; numbers that are not finite, dates and the like are refused by name."""
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} is {value}, which is not a number to compute with")
+    try:
+        return json.dumps(values, allow_nan=False)
+    except TypeError as error:
+        raise ValueError(f"a value has a type that no parameter takes ({error})") from None
+
+
+def _place(step: Step, layer: str, item: str | None) -> str:
+    if layer == SITE:
+        return f"site.{step.stage}"
+    if layer == MICROSCOPE:
+        return "microscope"
+    if layer == ITEM and item is not None:
+        return f"step.{step.name}.item.{item}"
+    return f"step.{step.name}.params" if layer != COMMAND_LINE else f"--set {step.name}"

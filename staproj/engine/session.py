@@ -1,0 +1,299 @@
+"""Bring steps up to date, rerun one, or set its head: what `staproj run` and `staproj rerun` do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from staproj.engine import intent, why
+from staproj.engine.events import ProgressEvent
+from staproj.engine.execute import Options, Outcome, Request, execute
+from staproj.engine.view import Expected, View
+from staproj.errors import ManifestError, StaprojError, UsageError
+from staproj.project import runs, versions
+from staproj.project.layout import RunDir
+from staproj.project.lock import project_lock
+from staproj.project.manifest import Change, suggestion
+
+
+@dataclass
+class StepResult:
+    """What was (or, in a dry run, would be) done for one step.
+
+    ``action``: "fresh" nothing to do; "run"; "adopt" an earlier run with the same key stands again.
+    """
+
+    step: str
+    action: str
+    run: str | None = None
+    reused: list[str] = field(default_factory=list)
+    wall_s: float = 0.0
+    verdict: str = ""
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what ``run --json`` shows."""
+        return {
+            "step": self.step,
+            "action": self.action,
+            "run": self.run,
+            "reused": self.reused,
+            "wall_s": self.wall_s,
+            "verdict": self.verdict,
+            "reasons": self.reasons,
+        }
+
+
+def run_steps(
+    root: Path,
+    *,
+    targets: Sequence[str] | None = None,
+    items: Sequence[str] | None = None,
+    sets: Mapping[str, Any] | None = None,
+    dry_run: bool = False,
+    note: str = "",
+    options: Options | None = None,
+) -> list[StepResult]:
+    """Run what is not fresh among ``targets`` and everything they need (``None``: all steps), in order.
+
+    ``items`` confines item-scope steps to some tilt series; finished ones of earlier runs are kept beside them.
+
+    Raises
+    ------
+    StageError
+        If a step failed; steps before it stay done.
+    """
+    options = options or Options()
+    view = View.open(root)
+    changes = intent.changes_for(view, sets or {}, items)
+    view = View.open(root, changes, with_template=True)
+    order = list(view.graph.nodes) if targets is None else view.graph.needed_for(targets)
+    for change in changes:
+        if change.keys[1] not in order:
+            raise UsageError(
+                f"step {change.keys[1]!r} is not among those to run", hint="leave out this --set"
+            )
+    if dry_run:
+        return _dry_run(view, order, items)
+    options.progress(ProgressEvent("plan", total=len(order)))
+    results: list[StepResult] = []
+    try:
+        for name in order:
+            result = _bring_up_to_date(root, name, changes, items, note, options)
+            results.append(result)
+    finally:
+        _record_version(root, results, note or _why(targets, items, sets))
+    return results
+
+
+def rerun_step(
+    root: Path,
+    name: str,
+    *,
+    from_run: str | None = None,
+    sets: Mapping[str, Any] | None = None,
+    items: Sequence[str] | None = None,
+    note: str = "",
+    options: Options | None = None,
+) -> StepResult:
+    """Run one step again, whether fresh or not; the old run is kept, steps downstream are not run.
+
+    ``from_run`` gives the parameters to start from (else the manifest does). Values in ``sets`` are written to
+    the manifest once the run is sealed. Without a change everything is computed anew.
+    """
+    options = options or Options()
+    view = View.open(root)
+    full = {key if "." in key else f"{name}.{key}": value for key, value in (sets or {}).items()}
+    for key in full:
+        if key.partition(".")[0] != name:
+            raise UsageError(f"{key!r} is of another step than {name!r}", hint="rerun one step at a time")
+    start = intent.changes_to_match(view, from_run) if from_run else []
+    changes = [*start, *intent.changes_for(View.open(root, start), full, items)]
+    view = View.open(root, changes, with_template=True)
+    expected = view.expected(name)
+    _check_items(view, name, expected, items)
+    head = view.heads.get(name)
+    same = head is not None and expected.image == view.spec(head)["preimage"]
+    results: list[StepResult] = []
+    try:
+        outcome = _execute(view, expected, changes, items, note, options, reuse=not same)
+        results.append(_result(outcome, [], name))
+    finally:
+        _record_version(root, results, note or _why_rerun(name, from_run, full))
+    return results[0]
+
+
+def set_head(root: Path, name: str, run: str, *, note: str = "") -> None:
+    """Let an earlier sealed run stand for its step again; the manifest gets the parameters it was made with.
+
+    Raises
+    ------
+    UsageError
+        If the run is of another step, not complete, or its files are gone.
+    """
+    view = View.open(root)
+    view.graph.node(name)
+    directory = view.run(run)
+    if directory.name.step != name:
+        raise UsageError(f"run {run} is of step {directory.name.step!r}, not {name!r}")
+    if not directory.is_sealed():
+        raise UsageError(f"run {run} is not complete", hint=f"`staproj log {run}` says why")
+    if why.missing_outputs(view, directory.id):
+        raise UsageError(f"files of run {run} are gone", hint=f"`staproj rerun {run}` makes them again")
+    changes = intent.changes_to_match(view, directory.id)
+    with project_lock(view.layout.lock, purpose="setting a head"):
+        _write_changes(view, changes)
+        heads = {**versions.current_heads(view.layout), name: directory.id}
+        text = view.layout.manifest.read_text(encoding="utf-8")
+        versions.write(
+            view.layout, manifest=text, heads=heads, why=note or f"head of {name} set to {directory.id}"
+        )
+
+
+def _bring_up_to_date(
+    root: Path,
+    name: str,
+    changes: Sequence[Change],
+    items: Sequence[str] | None,
+    note: str,
+    options: Options,
+) -> StepResult:
+    view = View.open(root, changes, with_template=True)
+    verdict = why.assess(view, name, {}, runs.latest_by_step(view.layout), only=items)
+    expected = verdict.expected
+    assert expected is not None
+    _check_items(view, name, expected, items)
+    reasons = [reason.as_dict() for reason in verdict.reasons]
+    view.prints.save()
+    if verdict.fresh:
+        options.progress(ProgressEvent("step-done", name, verdict.run, message="fresh"))
+        _persist(view, intent.of_step(changes, name))
+        return StepResult(name, "fresh", verdict.run)
+    if verdict.state == "running":
+        raise UsageError(
+            f"step {name!r} is being run right now ({verdict.latest})", hint="wait for it, or stop it first"
+        )
+    earlier = _find_adoptable(view, name, expected) if items is None else None
+    if earlier is not None:
+        _adopt(view, name, earlier, intent.of_step(changes, name))
+        options.progress(ProgressEvent("step-done", name, earlier.id, message="same as an earlier run"))
+        return StepResult(name, "adopt", earlier.id, reasons=reasons)
+    outcome = _execute(view, expected, changes, items, note, options, reuse=True)
+    return _result(outcome, reasons, name)
+
+
+def _execute(
+    view: View,
+    expected: Expected,
+    changes: Sequence[Change],
+    items: Sequence[str] | None,
+    note: str,
+    options: Options,
+    *,
+    reuse: bool,
+) -> Outcome:
+    own = intent.of_step(changes, expected.node.name)
+    request = Request(
+        view, expected, items=items, reuse=reuse, note=note, before_seal=lambda: _persist(view, own)
+    )
+    return execute(request, options)
+
+
+def _result(outcome: Outcome, reasons: list[dict[str, Any]], name: str) -> StepResult:
+    return StepResult(name, "run", outcome.run, outcome.reused, outcome.wall_s, outcome.verdict, reasons)
+
+
+def _dry_run(view: View, order: Sequence[str], items: Sequence[str] | None) -> list[StepResult]:
+    newest = runs.latest_by_step(view.layout)
+    verdicts: dict[str, why.Verdict] = {}
+    results = []
+    for name in order:
+        verdicts[name] = verdict = why.assess(view, name, verdicts, newest, only=items)
+        expected = verdict.expected
+        above_fresh = all(verdicts[p].fresh for p in view.graph.node(name).parents() if p in verdicts)
+        action = "fresh" if verdict.fresh else "run"
+        if not verdict.fresh and above_fresh and expected is not None and items is None:
+            action = "adopt" if _find_adoptable(view, name, expected) else "run"
+        reasons = [reason.as_dict() for reason in verdict.reasons]
+        results.append(StepResult(name, action, verdict.run, reasons=reasons))
+    view.prints.save()
+    return results
+
+
+def _find_adoptable(view: View, name: str, expected: Expected) -> RunDir | None:
+    """Return an earlier sealed run of the step made from exactly the same, with all its files."""
+    if expected.image is None:
+        return None
+    for run in runs.runs_of(view.layout, name):
+        if not run.is_sealed():
+            continue
+        try:
+            same = view.spec(run.id)["preimage"] == expected.image
+            if same and not why.missing_outputs(view, run.id):
+                return run
+        except (StaprojError, KeyError):
+            continue
+    return None
+
+
+def _adopt(view: View, name: str, run: RunDir, changes: Sequence[Change]) -> None:
+    with project_lock(view.layout.lock, purpose="setting a head"):
+        _write_changes(view, changes)
+        heads = {**versions.current_heads(view.layout), name: run.id}
+        text = view.layout.manifest.read_text(encoding="utf-8")
+        versions.write(view.layout, manifest=text, heads=heads, why=f"{name} is as in {run.id} again")
+
+
+def _persist(view: View, changes: Sequence[Change]) -> None:
+    if changes:
+        with project_lock(view.layout.lock, purpose="writing values into the manifest"):
+            _write_changes(view, changes)
+
+
+def _write_changes(view: View, changes: Sequence[Change]) -> None:
+    if changes:
+        from staproj.project import manifest_edit
+
+        manifest_edit.edit(view.layout.manifest, changes)
+
+
+def _record_version(root: Path, results: Sequence[StepResult], reason: str) -> None:
+    """Write a version if runs were made or the manifest is not that of the last one."""
+    view = View.open(root)
+    last = versions.latest(view.layout)
+    text = view.layout.manifest.read_text(encoding="utf-8")
+    if any(r.action == "run" for r in results) or last is None or last.manifest != text:
+        with project_lock(view.layout.lock, purpose="writing a version"):
+            heads = versions.current_heads(view.layout)
+            versions.write(view.layout, manifest=text, heads=heads, why=reason)
+
+
+def _check_items(view: View, name: str, expected: Expected, items: Iterable[str] | None) -> None:
+    """Refuse names of tilt series that do not exist, asked for or overridden."""
+    if expected.lacking or expected.node.spec.scope != "item":
+        return
+    for item in items or ():
+        if item not in expected.items:
+            raise UsageError(
+                f"step {name!r} has no tilt series {item!r}",
+                hint=suggestion(item, expected.items, "tilt series"),
+            )
+    for item in view.unknown_items(name):
+        raise ManifestError(
+            f"step {name!r} has values for {item!r}, but there is no such tilt series",
+            where=f"{view.manifest.where} [step.{name}.item.{item}]",
+            hint=suggestion(item, expected.items, "tilt series"),
+        )
+
+
+def _why(targets: Sequence[str] | None, items: Sequence[str] | None, sets: Mapping[str, Any] | None) -> str:
+    words = ["run", *(targets or [])]
+    words += [f"--item {item}" for item in items or []]
+    words += [f"--set {key}={value}" for key, value in (sets or {}).items()]
+    return " ".join(words)
+
+
+def _why_rerun(name: str, from_run: str | None, sets: Mapping[str, Any]) -> str:
+    return " ".join(["rerun", from_run or name, *(f"--set {key}={value}" for key, value in sets.items())])

@@ -1,0 +1,295 @@
+"""A project as it stands now: manifest, graph, heads, and what each step would be made from.
+
+Reads small text files and ``stat`` only; raw data is read where its fingerprint is not known yet.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from staproj.engine import digest, params, plan
+from staproj.errors import StorageError, UsageError
+from staproj.project import atomic, manifest, versions
+from staproj.project.fingerprints import Fingerprints
+from staproj.project.layout import Layout, RunDir, templates_dir
+from staproj.project.manifest import Change, Manifest, suggestion
+
+
+@dataclass(frozen=True)
+class InputUse:
+    """One input of a step as it stands: which run's port, and its digests (one, or one an item)."""
+
+    port: str
+    source: str
+    kind: str
+    ref: str
+    step: str
+    run: str
+    source_port: str
+    per_item: bool
+    digest: Any
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what ``spec.json`` keeps."""
+        return {
+            "ref": self.ref,
+            "step": self.step,
+            "run": self.run,
+            "port": self.source_port,
+            "kind": self.kind,
+            "per_item": self.per_item,
+            "digest": self.digest,
+        }
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a step would be made from now.
+
+    ``lacking`` names inputs that were never made; then there is no pre-image. ``notes`` are remarks that
+    change nothing (raw data out of reach).
+    """
+
+    node: plan.Node
+    common: params.Resolved
+    per_item: Mapping[str, params.Resolved]
+    inputs: Mapping[str, InputUse]
+    data: Mapping[str, Any]
+    items: tuple[str, ...]
+    image: dict[str, Any] | None
+    lacking: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def units(self) -> tuple[str | None, ...]:
+        """Return what the stage is called for: each item, or once."""
+        return self.items if self.node.spec.scope == "item" else (None,)
+
+    def resolved(self, item: str | None) -> params.Resolved:
+        """Return the parameters of one item."""
+        return self.per_item.get(item, self.common) if item is not None else self.common
+
+
+@dataclass
+class View:
+    """Snapshot of a project; make a new one after something changed.
+
+    ``changes`` are edits of the manifest that are asked for but not written yet. ``with_template`` names the
+    layer of values that came from a template (only records need it).
+    """
+
+    layout: Layout
+    prints: Fingerprints
+    changes: Sequence[Change] = ()
+    with_template: bool = False
+    _specs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, root: Path, changes: Sequence[Change] = (), *, with_template: bool = False) -> View:
+        """Look at the project at ``root``."""
+        layout = Layout(root)
+        return cls(layout, Fingerprints(layout), tuple(changes), with_template)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest as it is now."""
+        found = manifest.load(self.layout.manifest)
+        if not self.changes:
+            return found
+        from staproj.project import manifest_edit
+
+        return manifest.parse(manifest_edit.apply(found.text, self.changes), found.where)
+
+    @cached_property
+    def graph(self) -> plan.Graph:
+        """Steps in order."""
+        return plan.build(self.manifest, lambda run: str(self.spec(run)["stage"]))
+
+    @cached_property
+    def heads(self) -> dict[str, str]:
+        """Run that stands for each step."""
+        return versions.current_heads(self.layout)
+
+    @cached_property
+    def template(self) -> Mapping[str, Mapping[str, Any]]:
+        """Parameters that the project's template gave to each step (empty if it is not installed here)."""
+        if not self.manifest.template:
+            return {}
+        try:
+            made_from = manifest.load(templates_dir() / f"{Path(self.manifest.template).name}.toml")
+        except (OSError, ValueError):
+            return {}
+        return {name: step.params for name, step in made_from.steps.items()}
+
+    def run(self, text: str) -> RunDir:
+        """Return a run by name."""
+        return self.layout.find_run(text)
+
+    def spec(self, run: str) -> dict[str, Any]:
+        """Return ``spec.json`` of a run."""
+        if run not in self._specs:
+            self._specs[run] = atomic.read_json(self.run(run).spec)
+        return self._specs[run]
+
+    def outputs(self, run: str) -> dict[str, Any]:
+        """Return ``outputs.json`` of a sealed run."""
+        if run not in self._outputs:
+            self._outputs[run] = atomic.read_json(self.run(run).outputs)
+        return self._outputs[run]
+
+    def digests(self, run: str, port: str) -> Any:
+        """Return the digest of one output, or ``{item: digest}``.
+
+        Raises
+        ------
+        UsageError
+            If the run has no such output.
+        """
+        artifacts = self.outputs(run).get("artifacts", {})
+        if port not in artifacts:
+            raise UsageError(f"run {run} has no output {port!r}", hint=suggestion(port, artifacts, "outputs"))
+        entry = artifacts[port]
+        if "items" in entry:
+            return {item: part["digest"] for item, part in entry["items"].items()}
+        return entry["digest"]
+
+    def expected(self, name: str) -> Expected:
+        """Work out what step ``name`` would be made from."""
+        node = self.graph.node(name)
+        common = self._resolve(node, None)
+        inputs, lacking = self._inputs(node)
+        items = () if lacking else _items_of(node, inputs)
+        per_item = {item: self._resolve(node, item) for item in items if item in node.step.items}
+        data, notes = self._data(node, [common, *per_item.values()])
+        image = None
+        if not lacking:
+            image = self._image(node, common, per_item, inputs, data, items)
+        return Expected(node, common, per_item, inputs, data, items, image, tuple(lacking), tuple(notes))
+
+    def _resolve(self, node: plan.Node, item: str | None) -> params.Resolved:
+        marked = {change.keys for change in self.changes if change.value is not None}
+        template = self.template.get(node.name) if self.with_template else None
+        return params.resolve(
+            self.manifest, node.step, node.spec, item=item, template=template, marked=marked
+        )
+
+    def unknown_items(self, name: str) -> list[str]:
+        """Return items that have overrides in the manifest but do not exist."""
+        expected = self.expected(name)
+        if expected.lacking or expected.node.spec.scope != "item":
+            return []
+        return [item for item in expected.node.step.items if item not in expected.items]
+
+    def _inputs(self, node: plan.Node) -> tuple[dict[str, InputUse], list[str]]:
+        uses: dict[str, InputUse] = {}
+        lacking: list[str] = []
+        for edge in node.edges:
+            run = edge.source_run or self.heads.get(edge.source_step or "")
+            if run is None:
+                lacking.append(edge.source)
+                continue
+            try:
+                found = self.digests(run, edge.source_port)
+            except UsageError:
+                if not node.spec.inputs[edge.port].optional:
+                    lacking.append(edge.source)
+                continue
+            except StorageError:
+                lacking.append(edge.source)
+                continue
+            step = edge.source_step or self.run(run).name.step
+            uses[edge.port] = InputUse(
+                port=edge.port,
+                source=edge.source,
+                kind=edge.kind.value,
+                ref=edge.ref,
+                step=step,
+                run=self.run(run).id,
+                source_port=edge.source_port,
+                per_item=isinstance(found, dict),
+                digest=found,
+            )
+        return uses, lacking
+
+    def _image(
+        self,
+        node: plan.Node,
+        common: params.Resolved,
+        per_item: Mapping[str, params.Resolved],
+        inputs: Mapping[str, InputUse],
+        data: Mapping[str, Any],
+        items: tuple[str, ...],
+    ) -> dict[str, Any]:
+        names = params.data_parameters(node.spec)
+        base = _key_values(common.values, names, data)
+        overrides = {}
+        for item, resolved in per_item.items():
+            own = _key_values(resolved.values, names, data)
+            overrides[item] = {name: value for name, value in own.items() if value != base[name]}
+        image = digest.preimage(
+            stage=node.spec.name,
+            scope=node.spec.scope,
+            cache_version=node.spec.cache_version,
+            seed=self.manifest.seed,
+            items=items,
+            params=base,
+            item_params=overrides,
+            inputs={port: use.digest for port, use in inputs.items()},
+        )
+        return digest.restrict(image, items) if node.spec.scope == "item" else image
+
+    def _data(self, node: plan.Node, resolved: list[params.Resolved]) -> tuple[dict[str, Any], list[str]]:
+        """Fingerprint the raw data that parameters name: ``{pattern text: {"digest", "files"}}``."""
+        found: dict[str, Any] = {}
+        notes: list[str] = []
+        for name in params.data_parameters(node.spec):
+            for values in resolved:
+                for pattern in patterns_of(values.values[name]):
+                    if pattern in found:
+                        continue
+                    paths = match_files(self.layout.root, pattern)
+                    files = [[self.layout.relative(path), self.prints.quick(path)] for path in paths]
+                    found[pattern] = {"digest": digest.digest_of(files) if files else None, "files": files}
+                    if not files:
+                        notes.append(f"{node.name}.{name}: no file matches {pattern!r}")
+        return found, notes
+
+
+def patterns_of(value: Any) -> list[str]:
+    """Return the patterns a raw-data parameter holds."""
+    if value is None or value == "":
+        return []
+    return [value] if isinstance(value, str) else [str(part) for part in value]
+
+
+def match_files(root: Path, pattern: str) -> list[Path]:
+    """Return the files a pattern matches, sorted, absolute; relative patterns start at the project."""
+    full = os.path.join(root, os.path.expanduser(pattern))  # noqa: PTH118 - keeps wildcards as written
+    found = glob.glob(full, recursive=True) if glob.has_magic(full) else [full]  # noqa: PTH207
+    return sorted(Path(os.path.abspath(path)) for path in found if os.path.isfile(path))  # noqa: PTH113
+
+
+def _key_values(values: Mapping[str, Any], names: tuple[str, ...], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace patterns of raw data by the digest of what they match."""
+    out = dict(values)
+    for name in names:
+        patterns = patterns_of(values[name])
+        if patterns:
+            digests = [data[pattern]["digest"] for pattern in patterns]
+            out[name] = {"data": digests[0] if len(digests) == 1 else digest.digest_of(digests)}
+    return out
+
+
+def _items_of(node: plan.Node, inputs: Mapping[str, InputUse]) -> tuple[str, ...]:
+    """Return the tilt series that every per-item input has (all of them in project scope)."""
+    sets = [set(use.digest) for use in inputs.values() if use.per_item]
+    if not sets or node.spec.scope != "item":
+        return ()
+    return tuple(sorted(set.intersection(*sets)))

@@ -1,0 +1,152 @@
+"""Files that are either whole or absent: write new, fsync, rename, fsync the directory."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from staproj.errors import StorageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_READ_TRIES = 3
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether ``error`` means that no space is left (HDF5 hides the number in its text)."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    return isinstance(error, (OSError, RuntimeError)) and "no space left" in str(error).lower()
+
+
+def disk_full_error(where: str) -> StorageError:
+    """Return the one error that a full disk gives, with its remedy."""
+    return StorageError(
+        "the disk is full (or your quota is used up)",
+        where=where,
+        hint="free some space and run the same command again: finished tilt series are kept and used again",
+    )
+
+
+@contextmanager
+def storage_errors(where: Path | str) -> Iterator[None]:
+    """Turn a full or unwritable disk into ``StorageError``."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        if is_disk_full(error):
+            raise disk_full_error(str(where)) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StorageError(
+                f"cannot write: {error.strerror}",
+                where=str(where),
+                hint="check the permissions of the project directory",
+            ) from error
+        raise
+
+
+def fsync_dir(path: Path) -> None:
+    """Make renames inside ``path`` durable (file systems that cannot do it are left alone)."""
+    with suppress(OSError):
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def fsync_file(path: Path) -> None:
+    """Make the bytes of a finished file durable."""
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace ``path`` by ``data`` in one step.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full or not writable; the old file is then still whole.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with storage_errors(path):
+        try:
+            with temporary.open("wb") as handle:
+                handle.write(data)
+                handle.flush()
+                os.fsync(handle.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    fsync_dir(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by UTF-8 text in one step."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace ``path`` by indented JSON in one step (no NaN or infinity)."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    StorageError
+        If the file is missing or still damaged after three tries (network disks rename late).
+    """
+    problem = ""
+    for attempt in range(_READ_TRIES):
+        try:
+            value = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            problem = str(error)
+            if isinstance(error, FileNotFoundError):
+                break
+        else:
+            if isinstance(value, dict):
+                return value
+            problem = "not a JSON object"
+            break
+        time.sleep(0.02 * attempt)
+    raise StorageError(
+        f"cannot read a record: {problem}", where=str(path), hint="restore this file from a copy"
+    )
+
+
+def append_line(path: Path, event: Mapping[str, Any], *, durable: bool = False) -> None:
+    """Append one JSON line; ``durable`` waits until it is on the disk."""
+    line = json.dumps(event, allow_nan=False, ensure_ascii=False) + "\n"
+    with storage_errors(path), path.open("ab") as handle:
+        handle.write(line.encode())
+        handle.flush()
+        if durable:
+            os.fsync(handle.fileno())
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read JSON lines; a torn or damaged line is left out."""
+    events: list[dict[str, Any]] = []
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return events
+    for line in raw.splitlines():
+        with suppress(ValueError, RecursionError):
+            event = json.loads(line)
+            if isinstance(event, dict):
+                events.append(event)
+    return events

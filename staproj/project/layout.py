@@ -1,0 +1,273 @@
+"""Every path and file name inside a project, and nowhere else.
+
+::
+
+    staproj.toml                    intent, edited by people
+    runs/r0042-<step>/              one execution of one step
+      spec.json env.json            what was to be made, where and with what software
+      state.jsonl log/              what happened
+      items/<item>/{item.json,meta.h5}   one finished tilt series ("_whole" where a stage runs once)
+      attempt-1/out/                outputs while the run is going (or has failed)
+      out/                          outputs, there only when all of them are
+      meta.h5 outputs.json SEALED   written last: the run is complete and never changes again
+    versions/0007.toml              manifest + heads + who, when, why
+    annot/ exports/ .staproj/       notes, files for other programs, lock and caches
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from staproj.errors import ProjectError, UsageError
+
+MANIFEST = "staproj.toml"
+WHOLE = "_whole"
+RUN_NAME = re.compile(r"^r(\d{4,})-([A-Za-z][A-Za-z0-9_-]*)$")
+RUN_ID = re.compile(r"^r(\d{1,9})$")
+ITEM_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}$")
+
+
+@dataclass(frozen=True, order=True)
+class RunName:
+    """Number and step of a run directory."""
+
+    number: int
+    step: str
+
+    @property
+    def id(self) -> str:
+        """Short name, ``r0042``."""
+        return run_id(self.number)
+
+    @property
+    def directory(self) -> str:
+        """Name of the directory, ``r0042-ctf``."""
+        return f"{self.id}-{self.step}"
+
+
+def run_id(number: int) -> str:
+    """Return the short name of run ``number``."""
+    return f"r{number:04d}"
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Paths inside one run directory."""
+
+    path: Path
+
+    @property
+    def name(self) -> RunName:
+        """Number and step, from the directory's name."""
+        found = RUN_NAME.match(self.path.name)
+        if not found:
+            raise ProjectError(f"{self.path.name!r} is not a run directory", where=str(self.path))
+        return RunName(int(found[1]), found[2])
+
+    @property
+    def id(self) -> str:
+        """Short name, ``r0042``."""
+        return self.name.id
+
+    @property
+    def spec(self) -> Path:
+        """What was to be made: never changes."""
+        return self.path / "spec.json"
+
+    @property
+    def env(self) -> Path:
+        """Software and hardware."""
+        return self.path / "env.json"
+
+    @property
+    def state(self) -> Path:
+        """Events, one JSON line each."""
+        return self.path / "state.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """Text a stage wrote."""
+        return self.path / "log" / "log.txt"
+
+    @property
+    def record(self) -> Path:
+        """Tables, curves, metrics, pictures (HDF5)."""
+        return self.path / "meta.h5"
+
+    @property
+    def outputs(self) -> Path:
+        """List of output files with digests."""
+        return self.path / "outputs.json"
+
+    @property
+    def sealed(self) -> Path:
+        """Marker written last."""
+        return self.path / "SEALED"
+
+    @property
+    def cancel(self) -> Path:
+        """Marker that asks the run to stop."""
+        return self.path / "CANCEL"
+
+    @property
+    def out(self) -> Path:
+        """Outputs of a complete run."""
+        return self.path / "out"
+
+    def is_sealed(self) -> bool:
+        """Tell whether the run is complete."""
+        return self.sealed.is_file()
+
+    def attempt(self, number: int) -> Path:
+        """Directory of one try."""
+        return self.path / f"attempt-{number}"
+
+    def attempts(self) -> list[Path]:
+        """Directories of tries, newest first."""
+        found = [p for p in self.path.glob("attempt-*") if p.name[8:].isdigit()]
+        return sorted(found, key=lambda p: int(p.name[8:]), reverse=True)
+
+    def item(self, item: str | None) -> Path:
+        """Directory of one item's record."""
+        return self.path / "items" / (item or WHOLE)
+
+    def item_done(self, item: str | None) -> Path:
+        """Record that exists once an item is finished."""
+        return self.item(item) / "item.json"
+
+    def item_record(self, item: str | None) -> Path:
+        """Tables, curves, metrics, pictures of one item."""
+        return self.item(item) / "meta.h5"
+
+    def artifact(self, port: str, item: str | None = None) -> Path:
+        """File of one artifact of a complete run."""
+        return artifact_in(self.out, port, item)
+
+
+def artifact_in(out: Path, port: str, item: str | None) -> Path:
+    """Return the file of one artifact below an output directory."""
+    return out / item / f"{port}.h5" if item else out / f"{port}.h5"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths inside one project."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        """What a person wants."""
+        return self.root / MANIFEST
+
+    @property
+    def runs(self) -> Path:
+        """All run directories."""
+        return self.root / "runs"
+
+    @property
+    def versions(self) -> Path:
+        """All versions."""
+        return self.root / "versions"
+
+    @property
+    def private(self) -> Path:
+        """Lock and caches."""
+        return self.root / ".staproj"
+
+    @property
+    def lock(self) -> Path:
+        """Lock directory."""
+        return self.private / "lock"
+
+    @property
+    def fingerprints(self) -> Path:
+        """Cache of content digests by stat; may be deleted."""
+        return self.private / "fingerprints.json"
+
+    @property
+    def counter(self) -> Path:
+        """Highest run number ever given out."""
+        return self.private / "last-run"
+
+    @property
+    def exports(self) -> Path:
+        """Files for other programs."""
+        return self.root / "exports"
+
+    def version(self, number: int) -> Path:
+        """File of one version."""
+        return self.versions / f"{number:04d}.toml"
+
+    def iter_runs(self) -> Iterator[RunName]:
+        """Yield the names of all runs (unsorted, one directory listing)."""
+        try:
+            with os.scandir(self.runs) as entries:
+                for entry in entries:
+                    found = RUN_NAME.match(entry.name)
+                    if found:
+                        yield RunName(int(found[1]), found[2])
+        except FileNotFoundError:
+            return
+
+    def run(self, name: RunName) -> RunDir:
+        """Return the paths of a run."""
+        return RunDir(self.runs / name.directory)
+
+    def find_run(self, text: str) -> RunDir:
+        """Return the run called ``r0042`` or ``r0042-ctf``.
+
+        Raises
+        ------
+        UsageError
+            If there is no such run.
+        """
+        short = text.split("-", 1)[0]
+        found = RUN_ID.match(short)
+        if found:
+            for path in sorted(self.runs.glob(f"{run_id(int(found[1]))}-*")):
+                if RUN_NAME.match(path.name) and (text == short or path.name == text):
+                    return RunDir(path)
+        raise UsageError(f"there is no run {text!r}", hint="`staproj ls` lists all runs")
+
+    def relative(self, path: Path) -> str:
+        """Return a path as it is stored: relative inside the project, absolute outside."""
+        absolute = Path(os.path.abspath(path))
+        root = Path(os.path.abspath(self.root))
+        return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else str(absolute)
+
+    def absolute(self, stored: str) -> Path:
+        """Undo :meth:`relative`."""
+        return Path(os.path.abspath(self.root / stored))
+
+
+def find_root(start: Path) -> Path:
+    """Return the project that ``start`` lies in.
+
+    Raises
+    ------
+    ProjectError
+        If neither ``start`` nor a directory above it holds a manifest.
+    """
+    here = Path(os.path.abspath(start))
+    for candidate in (here, *here.parents):
+        if (candidate / MANIFEST).is_file():
+            return candidate
+    raise ProjectError(
+        "this is not a staproj project",
+        where=str(here),
+        hint=f"go to a directory with a {MANIFEST}, or make one with `staproj new DIR --template NAME`",
+    )
+
+
+def templates_dir() -> Path:
+    """Return the directory of templates: in the package, else beside it (editable checkout)."""
+    package = Path(__file__).resolve().parents[1]
+    for candidate in (package / "_templates", package.parent / "templates"):
+        if candidate.is_dir():
+            return candidate
+    raise ProjectError("the templates are missing from this installation", where=str(package))
