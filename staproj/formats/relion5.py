@@ -6,10 +6,10 @@ RELION's projection of a particle, in pixels of the tilt series with every size 
     image    = n // 2 + shift / px + Rz(ZRot) Ry(YTilt) Rx(XTilt) (position - size // 2)
 
 so a centred coordinate is ours, except in tomograms of odd size, where half a pixel lies between
-``size / 2.0`` and ``size // 2``. Orientation is ``A_sub A_particle``. The defocus of a particle is that of the
-view plus ``rlnTomoHand * z'``. rlnMicrographPreExposure is what a view had received before it began (0 for the
-first). These rules were measured on RELION 5.0.1 (``tests/golden/test_relion5_predict.py``). RELION 5 has no
-magnification of views.
+``size / 2.0`` and ``size // 2``. Orientation is ``A_sub A_particle``. The defocus of a particle is that of
+the view plus ``rlnTomoHand * z'``. rlnMicrographPreExposure is what a view had received before it began (0
+for the first). RELION 5 has no magnification of views. These rules were measured on RELION 5.0.1
+(``tests/golden/test_relion5_predict.py``).
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ def read_tilt_series(
     microscope: Microscope | None = None,
     optics_group_name: str = "optics1",
 ) -> Relion5Series:
-    """Read the STAR file of one tilt series; its views come back in rising stage tilt.
+    """Read the STAR file of one tilt series; its views come back in rising (nominal, else refined) tilt.
 
     Raises
     ------
@@ -255,9 +255,10 @@ def read_tilt_series(
         If a column is missing or a value is not a number.
     """
     alignment = ("rlnTomoXTilt", "rlnTomoYTilt", "rlnTomoZRot", "rlnTomoXShiftAngst", "rlnTomoYShiftAngst")
-    needed = (*alignment, "rlnMicrographName", "rlnTomoNominalStageTiltAngle", "rlnMicrographPreExposure")
+    needed = (*alignment, "rlnMicrographName", "rlnMicrographPreExposure")
     table = require_columns(next(iter(read_star(path).values())), needed, path, name)
-    table = table.sort_values("rlnTomoNominalStageTiltAngle", kind="stable")
+    stage = "rlnTomoNominalStageTiltAngle" if "rlnTomoNominalStageTiltAngle" in table else "rlnTomoYTilt"
+    table = table.sort_values(stage, kind="stable")
     x_tilt, tilt, axis, shift_x, shift_y = (_numbers(table, column, path) for column in alignment)
     geometry = TiltGeometry(
         tilt_series_id=name,
@@ -273,7 +274,7 @@ def read_tilt_series(
     return Relion5Series(
         geometry=geometry,
         ctf=_read_ctf(table, path, name, defocus_hand, microscope or Microscope()),
-        stage_tilt_deg=_numbers(table, "rlnTomoNominalStageTiltAngle", path),
+        stage_tilt_deg=_numbers(table, stage, path),
         pre_exposure_e_per_angstrom2=_numbers(table, "rlnMicrographPreExposure", path),
         micrograph_names=tuple(str(value) for value in table["rlnMicrographName"]),
         tomogram_size_xyz_px=tomogram_size_xyz_px,
