@@ -51,7 +51,8 @@ def test_relion_matrix_is_the_transpose_of_intrinsic_zyz(rng: np.random.Generato
 
 
 @pytest.mark.parametrize(
-    ("to_angles", "to_matrix"), [(relion_from_matrix, matrix_from_relion), (peet_from_matrix, matrix_from_peet)]
+    ("to_angles", "to_matrix"),
+    [(relion_from_matrix, matrix_from_relion), (peet_from_matrix, matrix_from_peet)],
 )
 def test_matrices_survive_the_way_through_angles(
     to_angles: object, to_matrix: object, rng: np.random.Generator
