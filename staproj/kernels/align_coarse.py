@@ -24,7 +24,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class CoarseSettings:
-    """Filter (cycles/px of the images given), taper (fraction of a side), longest displacement of a pair (px)."""
+    """Filter (cycles/px of the images given), taper (fraction of a side), longest step of a pair (px)."""
 
     low_sigma: float = 0.03
     high_radius: float = 0.25
@@ -54,8 +54,8 @@ def align_views(
 ) -> CoarseResult:
     """Find the shift of every view of ``images`` ``[view, y, x]`` (sorted by tilt, even sizes).
 
-    Views that are not used take the shifts of their neighbours (interpolated). ``step(done, total)`` is called
-    before each pair. Raises ``ValueError`` if no view is used.
+    Views that are not used take the shifts of their neighbours (interpolated). ``step(done, total)`` is
+    called before each pair. Raises ``ValueError`` if no view is used.
     """
     if not used.any():
         raise ValueError("no view is used")

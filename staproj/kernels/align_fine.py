@@ -15,7 +15,7 @@ J. Microsc. 230:212) with the distortions left out. Degenerate directions are fi
 
 * magnification: 1 on average over the views; tilt: the mean correction over the views is 0 (a rotation of
   the specimen about y and a common tilt offset cannot be told apart);
-* specimen origin: mean z of the beads is 0; x and y such that the shifts of the views are as small as possible.
+* specimen origin: mean z of the beads is 0; x and y such that the shifts of the views are smallest.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def triangulate(tracks: Float, weight: Float, views: Views) -> Float:
 
 
 def variable_basis(n_views: int, variables: Variables) -> Float:
-    """Return ``[5 n_views, variables]``: how the free variables move (dx, dy, axis, tilt, log mag) of views."""
+    """Return ``[5 n_views, variables]``: how free variables move (dx, dy, axis, tilt, log mag) of views."""
     blocks = [hat_basis(n_views, knots) for knots in variables]
     n_free = 2 * n_views + sum(block.shape[1] for block in blocks)
     basis = np.zeros((n_views, _PER_VIEW, n_free))
@@ -246,7 +246,7 @@ def _check(tracks: Float, weight: Float, start: Views) -> None:
     n_beads, n_views = weight.shape
     if tracks.shape != (n_beads, n_views, 2) or len(start.tilt) != n_views:
         raise ValueError(
-            f"tracks {tracks.shape}, weights {weight.shape}, {len(start.tilt)} views do not agree"
+            f"{len(start.tilt)} views, tracks {tracks.shape} and weights {weight.shape} do not agree"
         )
     if not (weight > 0).any():
         raise ValueError("no bead has a weight in any view")

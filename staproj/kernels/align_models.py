@@ -126,7 +126,7 @@ def _prediction_error(tracks: Float, left: Float, views: Views, position: Float,
 
 
 def _folds(weight: Float, *, n_folds: int = 8, run_views: int = 3) -> list[tuple[str, Float]]:
-    """Return (kind, keep) masks ``[bead, view]``: every bead and every view of a bead is left out about once."""
+    """Return (kind, keep) masks ``[bead, view]`` that leave each bead and each view of a bead out once."""
     n_beads, n_views = weight.shape
     folds: list[tuple[str, Float]] = []
     n_bead_folds = min(n_folds, n_beads)

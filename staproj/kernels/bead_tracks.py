@@ -42,7 +42,7 @@ class TrackSettings:
 
 @dataclass(frozen=True)
 class BeadModel:
-    """Tracks ``[bead, view, 2]`` (NaN = none) with their peak heights, and the views and beads explaining them."""
+    """Tracks ``[bead, view, 2]`` (NaN = none), their peak heights, and views and beads that explain them."""
 
     tracks: Float
     height: Float
@@ -126,7 +126,7 @@ def remeasure(
 
 
 def solve_model(model: BeadModel, variables: Variables, max_residual: float) -> tuple[BeadModel, Float]:
-    """Fit views and beads robustly, drop measurements farther off than ``max_residual`` px; return the weights."""
+    """Fit robustly, drop measurements farther off than ``max_residual`` px; return model and weights."""
     weight = model.found.astype(np.float64)
     tracks = np.nan_to_num(model.tracks)
     solution, robust = solve_robust(tracks, weight, model.views, variables, rounds=6)
@@ -212,8 +212,7 @@ def visible(places: Float, settings: TrackSettings) -> Bool:
     margin = 0.5 * settings.diameter + 1.0
     low = np.array([margin - nx // 2, margin - ny // 2])
     high = np.array([nx - 1 - margin - nx // 2, ny - 1 - margin - ny // 2])
-    inside: Bool = ((places >= low) & (places <= high)).all(axis=-1)
-    return inside
+    return np.all((places >= low) & (places <= high), axis=-1)
 
 
 def isolated(places: Float, settings: TrackSettings) -> Bool:
@@ -221,8 +220,7 @@ def isolated(places: Float, settings: TrackSettings) -> Bool:
     n = len(places)
     apart = np.linalg.norm(places[:, None] - places[None, :], axis=-1)
     apart[np.arange(n), np.arange(n)] = np.inf
-    clear: Bool = apart.min(axis=1, initial=np.inf) > settings.min_separation * settings.diameter
-    return clear
+    return np.asarray(apart.min(axis=1, initial=np.inf) > settings.min_separation * settings.diameter)
 
 
 def _view(views: Views, index: int) -> Views:

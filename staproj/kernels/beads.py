@@ -32,7 +32,7 @@ class Candidates:
 
 
 def flatten(images: NDArray[Any], diameter_px: float) -> Float32:
-    """Return views with the smooth background removed, unit robust SD, dark turned bright, outliers clipped."""
+    """Return views without smooth background, of unit robust SD, dark turned bright, outliers clipped."""
     out = np.empty(images.shape, dtype=np.float32)
     for index, image in enumerate(images):
         values = image.astype(np.float32)
@@ -48,7 +48,7 @@ def flatten(images: NDArray[Any], diameter_px: float) -> Float32:
 
 
 def sphere_profile(radius_px: Float, diameter_px: float) -> Float:
-    """Return the projected thickness of a sphere at distances from its centre, blurred by half a pixel, 1 inside."""
+    """Return the projected thickness of a sphere at distances from its centre, 1 in the middle."""
     inside = 1.0 - (2.0 * np.asarray(radius_px) / diameter_px) ** 2
     sharp: Float = np.sqrt(np.maximum(inside, 0.0))
     return sharp
@@ -91,7 +91,7 @@ def respond(flat: Float32, kernel: Float32) -> Float32:
 def find_peaks(
     response: Float32, diameter_px: float, threshold_sd: float, max_peaks: int = 400
 ) -> Candidates:
-    """Return local maxima of one response ``[y, x]`` that lie half a bead inside the view, strongest first."""
+    """Return local maxima of one response ``[y, x]`` half a bead or more inside, strongest first."""
     ny, nx = response.shape
     size = max(3, int(0.7 * diameter_px) | 1)
     highest = scipy.ndimage.maximum_filter(response, size=size, mode="nearest")
@@ -116,7 +116,7 @@ def refine_peaks(response: Float32, iy: NDArray[np.int64], ix: NDArray[np.int64]
 def peaks_near(response: Float32, xy: Float, radius_px: float) -> tuple[Float, Float]:
     """Return the highest local maximum within ``radius_px`` of predicted points ``[n, 2]`` of one view.
 
-    Returns (x, y ``[n, 2]``, height ``[n]``), NaN where the window leaves the view or has its maximum at its rim.
+    Returns (x, y ``[n, 2]``, height ``[n]``), NaN where the window leaves the view or peaks at its rim.
     """
     ny, nx = response.shape
     reach = int(np.ceil(radius_px)) + 1
@@ -162,7 +162,7 @@ def measure_profile(
         total.append(np.bincount(index, values, n_bins + 1)[:n_bins])
         count.append(np.bincount(index, minlength=n_bins + 1)[:n_bins])
     if not total:
-        return sphere_profile(np.arange(n_bins) * step_px, diameter_px)
+        return sphere_profile(np.arange(n_bins, dtype=np.float64) * step_px, diameter_px)
     sums, counts = np.array(total), np.array(count, dtype=np.float64)
     mean = sums.sum(axis=0) / np.maximum(counts.sum(axis=0), 1.0)
     known = counts.sum(axis=0) > 0

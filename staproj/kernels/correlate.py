@@ -21,7 +21,7 @@ class Peak(NamedTuple):
 
 
 def band_pass(shape: tuple[int, int], low_sigma: float, high_radius: float, high_sigma: float) -> Float32:
-    """Return a filter on the ``rfft2`` grid: ``1 - exp(-k²/2 low²)``, then a Gaussian fall beyond ``high_radius``.
+    """Return a filter on the ``rfft2`` grid: ``1 - exp(-k²/2 low²)``, a Gaussian fall beyond ``high_radius``.
 
     Frequencies are in cycles/px. 0 for ``low_sigma`` leaves low frequencies alone, except the mean.
     """
@@ -69,10 +69,8 @@ def find_peak(correlation: Array, max_shift_px: float | None = None) -> Peak:
     ny, nx = values.shape
     searched = values
     if max_shift_px is not None:
-        far = (
-            np.hypot(np.fft.fftfreq(ny, 1 / ny)[:, None], np.fft.fftfreq(nx, 1 / nx)[None, :]) > max_shift_px
-        )
-        searched = np.where(far, -np.inf, values)
+        distance = np.hypot(np.fft.fftfreq(ny, 1 / ny)[:, None], np.fft.fftfreq(nx, 1 / nx)[None, :])
+        searched = np.where(distance > max_shift_px, -np.inf, values)
     iy, ix = (int(i) for i in np.unravel_index(int(np.argmax(searched)), values.shape))
     dy = parabola_vertex(values[(iy - 1) % ny, ix], values[iy, ix], values[(iy + 1) % ny, ix])
     dx = parabola_vertex(values[iy, (ix - 1) % nx], values[iy, ix], values[iy, (ix + 1) % nx])

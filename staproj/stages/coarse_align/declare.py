@@ -67,12 +67,12 @@ STAGE = StageSpec(
     outputs={"alignment": Port(ArtifactKind.ALIGNMENT, "Nominal angles and axis, shifts by correlation.")},
     run="staproj.stages.coarse_align.run:coarse_align",
     group="align",
-    doc="""Views are reduced, band-passed and tapered. From the view nearest 0° outwards each one is stretched
-perpendicular to the tilt axis by the ratio of the cosines, so that it resembles its less tilted neighbour, and
-correlated with it. Shifts add up along the series.
+    doc="""Views are reduced, band-passed and tapered. From the view nearest 0° outwards each one is
+stretched perpendicular to the tilt axis by the ratio of the cosines, so that it resembles its less
+tilted neighbour, and correlated with it. Shifts add up along the series.
 
-Good output: peaks above 10 SD in all pairs and smooth shifts. Fine alignment corrects errors of this step as
-long as they stay below the search radius of `fiducials`.""",
+Good output: peaks above 10 SD in all pairs and smooth shifts. Fine alignment corrects errors of this
+step as long as they stay below the search radius of `fiducials`.""",
     citations=(
         "Guckenberger, Ultramicroscopy 9 (1982) 167 (stretching before correlating)",
         "Mastronarde, IMOD manual, tiltxcorr (filters)",

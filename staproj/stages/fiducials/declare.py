@@ -63,11 +63,12 @@ STAGE = StageSpec(
     outputs={"fiducials": Port(ArtifactKind.FIDUCIALS, "Tracks of beads in raw pixels.")},
     run="staproj.stages.fiducials.run:find_fiducials",
     group="align",
-    doc="""Views are reduced until a bead is about 12 pixels wide and filtered with the projection of a sphere. Strong peaks
-of the least tilted view are followed outwards: each view's shift is found by voting, predictions and peaks are
-paired, bead positions are solved in three dimensions. Beads that the first view does not show are found by a
-depth search. Then every bead is measured anew around its prediction, with a filter made from the beads' own mean
-radial profile. Places where beads overlap or leave the field are not measured.
+    doc="""Views are reduced until a bead is about 12 pixels wide and filtered with the projection of a
+sphere. Strong peaks of the least tilted view are followed outwards: each view's shift is found by
+voting, predictions and peaks are paired, bead positions are solved in three dimensions. Beads that the
+first view does not show are found by a depth search. Then every bead is measured anew around its
+prediction, with a filter made from the beads' own mean radial profile. Places where beads overlap or
+leave the field are not measured.
 
 Good output: 6 or more beads, completeness above 80 %, residual below a tenth of a bead diameter.""",
     citations=("Mastronarde & Held, J. Struct. Biol. 197 (2017) 102 (automated tracking of fiducials)",),

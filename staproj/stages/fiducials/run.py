@@ -175,7 +175,7 @@ def _no_beads(where: str, threshold: float) -> EmptyResultError:
     return EmptyResultError(
         f"no gold bead could be followed (threshold {threshold:.1f} SD)",
         where=where,
-        hint="check bead_diameter_angstrom, or lower min_peak_sd; `staproj show` has a picture of the response",
+        hint="check bead_diameter_angstrom, lower min_peak_sd, or look whether there is gold at all",
     )
 
 

@@ -13,7 +13,7 @@ class FineAlignParams(Params):
 
     axis_knots: int | Literal["auto"] = param(
         "auto",
-        help='Knots of the tilt-axis angle over the views: 0 = kept, 1 = one angle, "auto" = by leave-out error.',
+        help='Knots of the tilt-axis angle: 0 = kept, 1 = one for all views, "auto" = by leave-out error.',
     )
     tilt_knots: int | Literal["auto"] = param(
         "auto", help='Knots of the correction of the tilt angles: 0 = kept, "auto" = by leave-out error.'
@@ -29,7 +29,7 @@ class FineAlignParams(Params):
 
 STAGE = StageSpec(
     name="fine_align",
-    summary="Solve shifts, axis, tilts and magnification from bead tracks, as free as leave-out errors allow.",
+    summary="Solve the tilt geometry from bead tracks, as free as leave-out errors allow.",
     params=FineAlignParams,
     inputs={
         "fiducials": Port(ArtifactKind.FIDUCIALS, "Tracks of gold beads."),
@@ -38,14 +38,14 @@ STAGE = StageSpec(
     outputs={"alignment": Port(ArtifactKind.ALIGNMENT, "Solved alignment.")},
     run="staproj.stages.fine_align.run:fine_align",
     group="align",
-    doc="""Bundle adjustment: positions of the beads and shifts of the views are always free. The tilt-axis angle, tilt
-angles and magnification follow piecewise linear curves over the views. How free these are is chosen by leaving out
-whole beads, and runs of views of every bead, and asking which model predicts them best; the table `models` lists
-all that were tried. Fewer than 3 beads: shifts only.
+    doc="""Bundle adjustment: positions of the beads and shifts of the views are always free. The tilt-
+axis angle, tilt angles and magnification follow piecewise linear curves over the views. How free these
+are is chosen by leaving out whole beads, and runs of views of every bead, and asking which model
+predicts them best; the table `models` lists all that were tried. Fewer than 3 beads: shifts only.
 
-The frame: what tracks cannot tell is fixed. The mean correction of the tilt angles is 0 and there is no x-tilt
-(`position` finds both), the mean magnification is 1, the mean z of the beads is 0, and the origin in x and y keeps
-the shifts small.
+The frame: what tracks cannot tell is fixed. The mean correction of the tilt angles is 0 and there is no
+x-tilt (`position` finds both), the mean magnification is 1, the mean z of the beads is 0, and the
+origin in x and y keeps the shifts small.
 
 Good output: mean residual below 0.5 px or 0.1 bead diameters, leave-out error not much above it.""",
     citations=(

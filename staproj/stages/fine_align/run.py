@@ -170,8 +170,9 @@ def _record(fit: _Fit, geometry: TiltGeometry, start: TiltGeometry, ctx: StageCo
         ctx.fallback(f"views {missing.tolist()} show no bead: placed between their neighbours")
     v = fit.variables
     ctx.verdict(
-        f"residual {mean:.2f} px ({mean * pixel / ANGSTROM_PER_NM:.2f} nm) for {len(fit.seen)} beads, leave-out error "
-        f"{chosen.leave_out_px:.2f} px; knots: axis {v.axis}, tilt {v.tilt}, magnification {v.magnification}; "
+        f"residual {mean:.2f} px ({mean * pixel / ANGSTROM_PER_NM:.2f} nm) for {len(fit.seen)} beads, "
+        f"leave-out error {chosen.leave_out_px:.2f} px; knots: axis {v.axis}, tilt {v.tilt}, "
+        f"magnification {v.magnification}; "
         f"axis {geometry.tilt_axis_deg[fit.index].mean():.2f}°",
         warning=chosen.leave_out_px > 3.0 or len(missing) > 0,
     )

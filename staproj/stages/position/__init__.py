@@ -1,0 +1,1 @@
+"""Starting poses on surfaces."""
