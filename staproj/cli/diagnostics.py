@@ -9,10 +9,13 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from staproj.cli import output
 from staproj.errors import StaprojError, StorageError
+
+if TYPE_CHECKING:
+    from staproj.engine.events import ProgressEvent
 
 INTERRUPTED = 130
 
@@ -89,17 +92,14 @@ def _write(text: str) -> None:
         return
 
 
-class Progress:
-    """A bar for each running item with percentage and ETA; one plain line a step where nobody is looking.
-
-    Called as ``progress(label, done, total, message)`` by whoever does the work.
-    """
+class Bars:
+    """Bars with percentage, elapsed time and ETA, one a label; silent where nobody is looking."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._live = None if quiet or not sys.stderr.isatty() else _bars()
         self._tasks: dict[str, int] = {}
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         """Start drawing."""
         if self._live is not None:
             self._live.start()
@@ -112,24 +112,52 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
-    def __call__(self, label: str, done: float, total: float, message: str = "") -> None:
-        """Say how far the work called ``label`` is; it disappears when done."""
-        if self._live is None:
+    def update(self, label: str, done: float, total: float, message: str = "") -> None:
+        """Say how far the work called ``label`` is."""
+        if self._live is None or total <= 0:
             return
         if label not in self._tasks:
             self._tasks[label] = self._live.add_task(label, total=total, message=message)
-        task = self._tasks[label]
-        self._live.update(task, completed=done, total=total, message=message)
-        if total > 0 and done >= total:
-            self._live.remove_task(task)
-            del self._tasks[label]
+        self._live.update(self._tasks[label], completed=min(done, total), total=total, message=message)
+
+    def remove(self, label: str) -> None:
+        """Take a bar away."""
+        if self._live is not None and label in self._tasks:
+            self._live.remove_task(self._tasks.pop(label))
 
     def say(self, text: str) -> None:
         """Write a line above the bars."""
         if self._live is not None:
-            self._live.console.print(text, highlight=False, markup=False)
-        elif sys.stderr.isatty():
-            _write(text + "\n")
+            self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class RunProgress(Bars):
+    """Draws what a running engine tells: a bar for all steps, one for the step at work."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
+        self._steps, self._steps_done = 0.0, 0
+        self._items, self._items_done = 1.0, 0.0
+
+    def __call__(self, event: ProgressEvent) -> None:
+        """Take one event of the engine."""
+        if event.kind == "plan":
+            self._steps = event.total
+        elif event.kind == "step":
+            self._items, self._items_done = max(event.total, 1.0), 0.0
+        elif event.kind == "progress":
+            share = event.done / event.total if event.total > 0 else 0.0
+            words = " ".join(word for word in (event.item, event.message) if word)
+            self.update(event.step, self._items_done + min(share, 1.0), self._items, words)
+        elif event.kind == "item-done":
+            self._items_done = event.done
+            self.update(event.step, event.done, event.total)
+        elif event.kind in {"step-done", "step-failed"}:
+            self.remove(event.step)
+            self._steps_done += 1
+            if event.message != "fresh":
+                self.say(f"{event.run or '-'}  {event.step}: {event.message}")
+        self.update("all steps", self._steps_done, self._steps, event.step)
 
 
 def _bars() -> Any:

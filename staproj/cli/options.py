@@ -19,7 +19,7 @@ Sets = Annotated[
     Parameter(
         name="--set",
         negative="",
-        help="Set a parameter: STEP.PARAM=VALUE, the value as in TOML (text may go without quotes). Repeatable.",
+        help="Set a parameter: STEP.PARAM=VALUE, the value as in TOML (text without quotes). Repeatable.",
     ),
 ]
 Seed = Annotated[int, Parameter(help="Seed of every random draw.")]

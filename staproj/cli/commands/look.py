@@ -1,0 +1,138 @@
+"""Commands that look at a project and change nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from staproj.api import Project
+from staproj.cli import output
+from staproj.cli.options import Json, ProjectDir
+from staproj.report import runs as report
+
+FOLLOW_EVERY_S = 1.0
+
+
+def status(*, project: ProjectDir = None, json: Json = False) -> None:
+    """Show each step: fresh; stale, failed or missing and why; never run."""
+    opened = Project.open(project or ".")
+    data = opened.status()
+    verdicts = {} if json else {run["run"]: run["verdict"] for run in opened.ls()}
+    output.emit(data, [] if json else report.status_lines(data, verdicts), as_json=json)
+
+
+def ls(
+    step: Annotated[str | None, Parameter(help="Only runs of this step.")] = None,
+    /,
+    *,
+    project: ProjectDir = None,
+    json: Json = False,
+) -> None:
+    """List all runs, newest first."""
+    runs = Project.open(project or ".").ls(step)
+    output.emit(runs, report.run_rows(runs), as_json=json)
+
+
+def show(
+    run: Annotated[str, Parameter(help="A run such as r0042, or a step (its head).")],
+    /,
+    *,
+    params: Annotated[bool, Parameter(negative="", help="Only the parameters.")] = False,
+    metrics: Annotated[bool, Parameter(negative="", help="Only verdicts and numbers.")] = False,
+    curve: Annotated[str | None, Parameter(help="Draw a curve.")] = None,
+    table: Annotated[str | None, Parameter(help="Print a table.")] = None,
+    item: Annotated[
+        str | None, Parameter(help="Tilt series, for --curve and --table; all of them without.")
+    ] = None,
+    project: ProjectDir = None,
+    json: Json = False,
+) -> None:
+    """Show a run: verdict, metrics, parameters with the layer each came from, inputs, files."""
+    opened = Project.open(project or ".")
+    if curve or table:
+        from staproj.cli.commands.record_parts import show_part
+
+        show_part(opened, run, curve=curve, table=table, item=item, as_json=json)
+        return
+    data = opened.show(run)
+    if json or not (params or metrics):
+        output.emit(data, report.show_lines(data), as_json=json)
+        return
+    only = {**data, "inputs": {}, "data": {}, "files": []}
+    output.emit(data, report.show_lines(only, params=params, metrics=metrics), as_json=False)
+
+
+def why(
+    step: Annotated[str, Parameter(help="A step, or a run.")],
+    /,
+    *,
+    project: ProjectDir = None,
+    json: Json = False,
+) -> None:
+    """Say why a step is stale, with old and new values, and why its head was made."""
+    data = Project.open(project or ".").why(step)
+    output.emit(data, report.why_lines(data), as_json=json)
+
+
+def diff(
+    old: Annotated[str, Parameter(help="A run, or a step (its head).")],
+    new: Annotated[str, Parameter(help="The run to compare with it.")],
+    /,
+    *,
+    project: ProjectDir = None,
+    json: Json = False,
+) -> None:
+    """Compare two runs: parameters, inputs, raw data, software, metrics, outputs."""
+    data = Project.open(project or ".").diff(old, new)
+    output.emit(data, report.diff_lines(data), as_json=json)
+
+
+def lineage(
+    path: Annotated[str, Parameter(help="A file below runs/, a run or a step.")],
+    /,
+    *,
+    project: ProjectDir = None,
+    json: Json = False,
+) -> None:
+    """Say what made a file: the chain of runs behind it, down to the raw data."""
+    data = _project_of(path, project).lineage(path)
+    output.emit(data, report.lineage_lines(data), as_json=json)
+
+
+def log(
+    run: Annotated[str, Parameter(help="A run, or a step (its newest run).")],
+    /,
+    *,
+    follow: Annotated[
+        bool, Parameter(name=["--follow", "-f"], negative="", help="Go on until it ends.")
+    ] = False,
+    project: ProjectDir = None,
+    json: Json = False,
+) -> None:
+    """Print the log of a run."""
+    opened = Project.open(project or ".")
+    text = opened.log(run)
+    if json:
+        output.emit({"run": run, "log": text}, "", as_json=True)
+        return
+    output.stream(text)
+    while follow and _is_running(opened, run):
+        time.sleep(FOLLOW_EVERY_S)
+        longer = opened.log(run)
+        output.stream(longer[len(text) :])
+        text = longer
+
+
+def _is_running(opened: Project, run: str) -> bool:
+    return any(row["state"] == "running" for row in opened.ls() if run in {row["run"], row["step"]})
+
+
+def _project_of(path: str, project: ProjectDir) -> Project:
+    """Return the project asked for, else the one that the file lies in."""
+    from pathlib import Path
+
+    if project is None and Path(path).exists():
+        return Project.open(Path(path).parent)
+    return Project.open(project or ".")
