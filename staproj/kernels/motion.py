@@ -254,13 +254,14 @@ def solve_pairs(n_frames: int, pairs: NDArray[np.int64], measured: Float) -> tup
     design = np.zeros((len(pairs), n_frames))
     design[np.arange(len(pairs)), pairs[:, 0]] = -1.0
     design[np.arange(len(pairs)), pairs[:, 1]] = 1.0
-    weight = np.ones(len(pairs))
-    shifts = np.zeros((n_frames, measured.shape[1]))
+    weight: Float = np.ones(len(pairs))
+    shifts: Float = np.zeros((n_frames, measured.shape[1]))
     for _ in range(_IRLS_STEPS):
         normal = design.T @ (weight[:, None] * design) + np.ones((n_frames, n_frames)) / n_frames
         normal += 1e-6 * np.eye(n_frames)  # a frame whose pairs were all refused must not stop the rest
-        new = np.linalg.solve(normal, design.T @ (weight[:, None] * measured))
-        residual = np.hypot(*(measured - design @ new).T)
+        solved = np.linalg.solve(normal, design.T @ (weight[:, None] * measured))
+        new = np.asarray(solved, dtype=np.float64)
+        residual = np.asarray(np.hypot(*(measured - design @ new).T), dtype=np.float64)
         # The floor keeps perfect agreement from refusing everything; MADN of a length is about its SD.
         scale = max(MAD_TO_SD * float(np.median(residual)), 0.02)
         weight = np.maximum(1.0 - (residual / (BISQUARE_TUNING * scale)) ** 2, 0.0) ** 2

@@ -14,14 +14,15 @@ from staproj.model.tilt_series import MovieSeries
 from staproj.testing.stage_harness import StageResult, run_stage
 
 DATA = Path(__file__).parent / "data" / "relion_motioncorr"
-# RELION itself is 0.04 px (rms, per axis) from the truth of this movie; we ask for half of that.
+# RELION itself is 0.043 px (rms, per axis, mean removed) from the truth of this movie; we ask for half of that
+# from the truth, and to be no farther from RELION than the two together.
 DRIFT_TOLERANCE_PX = 0.02
-RELION_TOLERANCE_PX = 0.08
+RELION_TOLERANCE_PX = 0.065
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> StageResult:
-    """The movie, corrected by the stage with RELION's reference (the first frame)."""
+    """Correct the movie by the stage with RELION's reference (the first frame)."""
     movies = MovieSeries(
         tilt_series_id="TS",
         movie_paths=(DATA / "mov2.mrc",),
@@ -44,6 +45,11 @@ def _drift(result: StageResult) -> np.ndarray:
     return np.stack([table["drift_x_px"], table["drift_y_px"]], axis=1)
 
 
+def _view(path: Path) -> np.ndarray:
+    """Read a stack of one view, which mrcfile gives two axes."""
+    return np.asarray(mrcfile.read(path)).reshape(240, 256)
+
+
 def test_drift_against_truth(result: StageResult) -> None:
     """Recorded drift is where the content moved, to 0.02 px rms per axis."""
     truth = np.array(json.loads((DATA / "truth.json").read_text())["drift_xy_px"])
@@ -53,15 +59,16 @@ def test_drift_against_truth(result: StageResult) -> None:
 
 
 def test_drift_is_minus_relions_shift(result: StageResult) -> None:
-    """RELION stores the applied shift, minus ours, both counted from the first frame."""
+    """RELION stores the applied shift, which is minus the drift."""
     table = read_star(DATA / "mov2.star")["global_shift"]
     applied = table[["rlnMicrographShiftX", "rlnMicrographShiftY"]].to_numpy(dtype=float)
-    assert np.sqrt(((_drift(result) + applied) ** 2).mean()) < RELION_TOLERANCE_PX
+    off = (_drift(result) - _drift(result).mean(axis=0)) + (applied - applied.mean(axis=0))
+    assert np.sqrt((off**2).mean()) < RELION_TOLERANCE_PX
 
 
 def test_sum_against_relion(result: StageResult) -> None:
     """The sum has RELION's scale (gain-corrected counts added up) and shows the same picture."""
-    ours = mrcfile.read(result["tilt_series"].stack_path)[0][10:-10, 10:-10].astype(float)
+    ours = _view(result["tilt_series"].stack_path)[10:-10, 10:-10].astype(float)
     theirs = np.squeeze(mrcfile.read(DATA / "mov2_sum.mrc"))[10:-10, 10:-10].astype(float)
     assert ours.mean() / theirs.mean() == pytest.approx(1.0, abs=1e-4)
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.99
@@ -75,7 +82,7 @@ def test_hot_pixels_are_those_relion_found(result: StageResult) -> None:
     assert theirs == truth
     assert result.ctx.tables["views"]["n_defects"][0] == len(truth)
     frames = mrcfile.read(DATA / "mov2.mrc").sum(axis=0, dtype=float)
-    views = mrcfile.read(result["tilt_series"].stack_path)[0]
+    views = _view(result["tilt_series"].stack_path)
     for x, y in truth:
         assert views[y, x] < 0.5 * frames[y, x]
 
@@ -83,6 +90,6 @@ def test_hot_pixels_are_those_relion_found(result: StageResult) -> None:
 def test_halves_add_up_to_the_view(result: StageResult) -> None:
     """Odd and even stacks are disjoint parts of the sum."""
     series = result["tilt_series"]
-    parts = [mrcfile.read(path)[0] for path in (series.odd_stack_path, series.even_stack_path)]
-    np.testing.assert_allclose(parts[0] + parts[1], mrcfile.read(series.stack_path)[0], rtol=1e-4, atol=1e-3)
-    assert abs(parts[0].mean() / parts[1].mean() - 1.0) < 0.02
+    parts = [_view(path) for path in (series.odd_stack_path, series.even_stack_path)]
+    np.testing.assert_allclose(parts[0] + parts[1], _view(series.stack_path), rtol=1e-4, atol=1e-3)
+    assert parts[0].mean() == pytest.approx(parts[1].mean(), rel=0.02)
