@@ -124,11 +124,11 @@ def _data_changes(layout: Layout, start: Manifest, data: Mapping[str, Any]) -> l
 
 
 def _stored(layout: Layout, pattern: str) -> str:
-    return layout.relative(Path(os.path.abspath(os.path.expanduser(pattern))))
+    return layout.relative(Path(os.path.abspath(Path(pattern).expanduser())))
 
 
 def _site_changes(start: Manifest) -> list[Change]:
-    """Copy the values of this laboratory for the stages in use, so that moving the project changes nothing."""
+    """Copy this laboratory's values for the stages in use, so that moving the project changes nothing."""
     configured = os.environ.get("STAPROJ_SITE")
     home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
     path = Path(configured) if configured else home / "staproj" / "site.toml"

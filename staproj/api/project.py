@@ -79,8 +79,9 @@ class Project:
     ) -> list[dict[str, Any]]:
         """Bring ``steps`` (``until`` one step; default all) and what they need up to date.
 
-        Returns one ``{"step", "action", "run", "reused", "wall_s", "verdict", "reasons"}`` a step; ``action`` is
-        fresh, run or adopt. ``sets`` (``{"step.param": value}``) are written to the manifest as each run is sealed.
+        Returns one ``{"step", "action", "run", "reused", "wall_s", "verdict", "reasons"}`` a step; ``action``
+        is fresh, run or adopt. ``sets`` (``{"step.param": value}``) are written to the manifest as each run
+        is sealed.
 
         Raises
         ------
@@ -116,8 +117,8 @@ class Project:
     ) -> dict[str, Any]:
         """Run one step again with changed parameters; the old run is kept, downstream becomes stale.
 
-        A run (``r0007``) stands for its step with the parameters that run had. Keys of ``sets`` are ``param`` or
-        ``step.param``.
+        A run (``r0007``) stands for its step with the parameters that run had. Keys of ``sets`` are ``param``
+        or ``step.param``.
         """
         from_run = step_or_run if listing.is_run(step_or_run) else None
         name = self.layout.find_run(step_or_run).name.step if from_run else step_or_run
@@ -138,7 +139,7 @@ class Project:
 
     # --------------------------------------------------------------------------------------- looking
     def status(self) -> dict[str, Any]:
-        """Return ``{"project", "steps": [{"step", "stage", "state", "run", "reasons"}]}``; reads no payload."""
+        """Return ``{"project", "steps": [{"step", "stage", "state", "run", "reasons"}]}``, payload unread."""
         view = View.open(self.root)
         verdicts = why.assess_all(view)
         return {
@@ -147,7 +148,7 @@ class Project:
         }
 
     def why(self, step_or_run: str) -> dict[str, Any]:
-        """Say why a step is in its state, and (``changes``) what its head differs in from the run before it."""
+        """Say why a step is in its state, and (``changes``) how its head differs from the run before it."""
         return listing.why_of(View.open(self.root), step_or_run)
 
     def diff(self, old: str, new: str) -> dict[str, Any]:
@@ -185,7 +186,7 @@ class Project:
         return read_run(self.layout.find_run(self._run_of(step_or_run)).record)
 
     def artifact(self, step_or_run: str, port: str | None = None) -> Any:
-        """Return an output as model object, or ``{tilt series: object}``; ``port`` may be left out if there is one."""
+        """Return an output as model object, or ``{tilt series: object}``; one output needs no name."""
         from staproj.engine.inputs import load_port
 
         view = View.open(self.root)

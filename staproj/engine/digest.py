@@ -1,4 +1,4 @@
-"""What makes a result stale: keys with their stored pre-image, and digests of artifacts. Pure but for reading.
+"""What makes a result stale: keys with their stored pre-image, and digests of artifacts.
 
 The key of a run is the SHA-256 of canonical JSON of its pre-image::
 

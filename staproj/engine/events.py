@@ -13,9 +13,9 @@ Kind = Literal["plan", "step", "item", "progress", "item-done", "step-done", "st
 class ProgressEvent:
     """One moment of a run.
 
-    ``plan``: ``total`` steps will be looked at. ``step``: a run begins, ``total`` items. ``item``: the stage is
-    called. ``progress``: ``done`` of ``total`` within the item. ``item-done``: ``done`` of ``total`` items of
-    the run. ``step-done`` (``message``: verdict, or "fresh"), ``step-failed``.
+    ``plan``: ``total`` steps are looked at. ``step``: a run begins, ``total`` items. ``item``: the stage
+    is called. ``progress``: ``done`` of ``total`` within the item. ``item-done``: ``done`` of ``total`` items
+    of the run. ``step-done`` (``message``: verdict, or "fresh"), ``step-failed``.
     """
 
     kind: Kind

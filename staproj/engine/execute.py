@@ -15,13 +15,12 @@ import os
 import shutil
 import sys
 import traceback
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from staproj.engine import digest, environment, inputs, outputs
+from staproj.engine import digest, environment, inputs, outputs, spec
 from staproj.engine.context import RunContext
 from staproj.engine.events import Progress, ProgressEvent, ignore
 from staproj.engine.meter import Meter
@@ -34,11 +33,8 @@ from staproj.errors import (
     StorageError,
     UsageError,
 )
-from staproj.project import atomic, record, runs, versions
+from staproj.project import atomic, record, runs
 from staproj.project.fingerprints import sha256_file
-from staproj.project.process import user_name
-
-RECORD_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -193,7 +189,7 @@ class _Work:
             except (KeyboardInterrupt, CancelledError):
                 self._discard(item)
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever a stage raises is noted, the others go on
                 self._discard(item)
                 self._note_failure(item, error)
             else:
@@ -229,7 +225,7 @@ class _Work:
         self.request.before_seal()
         runs.note(run, "sealed", durable=True, reused=self.reused, verdict=verdict, **usage)
         proof = {p.name: sha256_file(p) for p in (run.spec, run.env, run.record, run.outputs)}
-        atomic.write_json(run.sealed, {"record_format": RECORD_FORMAT, "sha256": proof, **usage})
+        atomic.write_json(run.sealed, {"record_format": spec.RECORD_FORMAT, "sha256": proof, **usage})
         self._tell("step-done", done=len(self.units), total=len(self.units), message=verdict)
         return Outcome(run.id, self.reused, self.meter.wall_s, verdict)
 
@@ -354,41 +350,17 @@ class _Work:
         return f"{len(self.done)} tilt series" + (f", {warned} with a warning" if warned else "")
 
     def _spec(self) -> dict[str, Any]:
-        expected, layout = self.expected, self.view.layout
-        root = os.path.abspath(layout.root)
-        return {
-            "record_format": RECORD_FORMAT,
-            "run": self.run.id,
-            "uuid": str(uuid.uuid4()),
-            "step": self.step,
-            "stage": self.node.spec.name,
-            "cache_version": self.node.spec.cache_version,
-            "scope": self.node.spec.scope,
-            "created": versions.now(),
-            "who": user_name(),
-            "command": [word.replace(root, ".") for word in environment.command_line()],
-            "note": self.request.note,
-            "previous": self.view.heads.get(self.step),
-            "parents": sorted({use.run for use in expected.inputs.values()}),
-            "items": [unit for unit in self.units if unit is not None],
-            "params": expected.common.table(),
-            "item_params": {
-                item: {
-                    name: entry
-                    for name, entry in resolved.table().items()
-                    if entry != expected.common.table()[name]
-                }
-                for item, resolved in expected.per_item.items()
-                if item in self.units
-            },
-            "inputs": {port: use.as_dict() for port, use in expected.inputs.items()},
-            "data": dict(expected.data),
-            "seed": self.view.manifest.seed,
-            "execution": {"threads": self.options.threads, "device": self.options.device},
-            "software": environment.software(),
-            "preimage": self.image,
-            "key": self.key,
-        }
+        items = [unit for unit in self.units if unit is not None]
+        execution = {"threads": self.options.threads, "device": self.options.device}
+        return spec.build(
+            self.view,
+            self.expected,
+            self.run,
+            items=items,
+            image=self.image,
+            note=self.request.note,
+            execution=execution,
+        )
 
     def _tell(
         self,

@@ -44,7 +44,8 @@ def locate(path: Path) -> tuple[Path, RunDir, str | None]:
 def lineage(view: View, run: str, file: str | None = None) -> dict[str, Any]:
     """Return the chain of runs behind a run (or one file of it), newest first, down to the raw data.
 
-    ``{"file", "run", "chain": [{"run", "step", "stage", "params", "inputs", …}], "raw": [{"path", "fingerprint"}]}``
+    ``{"file", "run", "item", "artifact", "chain": [{"run", "step", "stage", "params", "inputs", …}],
+    "raw": [{"path", "fingerprint"}]}``
     """
     start = view.run(run)
     item = _item_of(view, start, file)

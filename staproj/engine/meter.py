@@ -11,7 +11,7 @@ _CLEAR_PEAK = "5"
 
 
 class Meter:
-    """Started when made; read any time. Peak memory is of this process, since the start where Linux allows."""
+    """Started when made; read any time. Peak memory is of this process, since then where Linux allows."""
 
     def __init__(self) -> None:
         self._wall = time.monotonic()

@@ -15,7 +15,7 @@ from staproj.engine.plan import is_per_item
 from staproj.engine.view import View
 from staproj.errors import EmptyResultError, StageError, StaprojError, StorageError
 from staproj.kinds import ArtifactKind
-from staproj.project import atomic, runs
+from staproj.project import atomic, checks, runs
 from staproj.project.fingerprints import sha256_file
 from staproj.project.layout import ITEM_NAME, RunDir, artifact_in
 from staproj.stages.api import StageSpec
@@ -76,7 +76,7 @@ def find_finished(view: View, step: str, image: Mapping[str, Any], item: str | N
         if not done.is_file():
             continue
         try:
-            entry = atomic.read_json(done)
+            entry = checks.outputs(atomic.read_json(done), str(done))
         except StorageError:
             continue
         if entry.get("key") != key:

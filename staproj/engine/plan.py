@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from staproj.errors import ManifestError, UsageError
+from staproj.errors import ManifestError, StaprojError, UsageError
 from staproj.kinds import ArtifactKind
 from staproj.project.manifest import Manifest, Ref, Step, suggestion
 from staproj.stages import registry
@@ -175,10 +175,17 @@ def _edge(
     else:
         if stage_of_run is None or ref.run is None:
             raise ManifestError(f"{ref.text!r} cannot be used here", where=where, hint="name a step")
-        source = registry.get(stage_of_run(ref.run))
+        source = _stage_of(ref.run, stage_of_run, where)
     source_port = _choose_port(ref, port, declared, source, where)
     per_item = is_per_item(source, source_port)
     return Edge(port, declared.kind, source_port, ref.step, ref.run, per_item, ref.text)
+
+
+def _stage_of(run: str, stage_of_run: Callable[[str], str], where: str) -> StageSpec:
+    try:
+        return registry.get(stage_of_run(run))
+    except StaprojError as error:
+        raise ManifestError(error.message, where=where, hint=error.hint) from None
 
 
 def _choose_port(ref: Ref, port: str, declared: Port, source: StageSpec, where: str) -> str:

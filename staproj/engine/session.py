@@ -11,7 +11,7 @@ from staproj.engine import intent, why
 from staproj.engine.events import ProgressEvent
 from staproj.engine.execute import Options, Outcome, Request, execute
 from staproj.engine.view import Expected, View
-from staproj.errors import ManifestError, StaprojError, UsageError
+from staproj.errors import LockedError, ManifestError, StaprojError, UsageError
 from staproj.project import runs, versions
 from staproj.project.layout import RunDir
 from staproj.project.lock import project_lock
@@ -58,7 +58,7 @@ def run_steps(
 ) -> list[StepResult]:
     """Run what is not fresh among ``targets`` and everything they need (``None``: all steps), in order.
 
-    ``items`` confines item-scope steps to some tilt series; finished ones of earlier runs are kept beside them.
+    ``items`` confines item-scope steps to some tilt series; others that are finished are kept beside them.
 
     Raises
     ------
@@ -81,8 +81,10 @@ def run_steps(
     results: list[StepResult] = []
     try:
         for name in order:
-            result = _bring_up_to_date(root, name, changes, items, note, options)
+            result = _bring_up_to_date(view, name, items, note, options)
             results.append(result)
+            if result.action != "fresh":
+                view = View.open(root, changes, with_template=True)
     finally:
         _record_version(root, results, note or _why(targets, items, sets))
     return results
@@ -100,8 +102,8 @@ def rerun_step(
 ) -> StepResult:
     """Run one step again, whether fresh or not; the old run is kept, steps downstream are not run.
 
-    ``from_run`` gives the parameters to start from (else the manifest does). Values in ``sets`` are written to
-    the manifest once the run is sealed. Without a change everything is computed anew.
+    ``from_run`` gives the parameters to start from (else the manifest does). Values in ``sets`` are written
+    to the manifest once the run is sealed. Without a change everything is computed anew.
     """
     options = options or Options()
     view = View.open(root)
@@ -118,7 +120,7 @@ def rerun_step(
     same = head is not None and expected.image == view.spec(head)["preimage"]
     results: list[StepResult] = []
     try:
-        outcome = _execute(view, expected, changes, items, note, options, reuse=not same)
+        outcome = _execute(view, expected, items, note, options, reuse=not same)
         results.append(_result(outcome, [], name))
     finally:
         _record_version(root, results, note or _why_rerun(name, from_run, full))
@@ -153,14 +155,9 @@ def set_head(root: Path, name: str, run: str, *, note: str = "") -> None:
 
 
 def _bring_up_to_date(
-    root: Path,
-    name: str,
-    changes: Sequence[Change],
-    items: Sequence[str] | None,
-    note: str,
-    options: Options,
+    view: View, name: str, items: Sequence[str] | None, note: str, options: Options
 ) -> StepResult:
-    view = View.open(root, changes, with_template=True)
+    changes = intent.of_step(view.changes, name)
     verdict = why.assess(view, name, {}, runs.latest_by_step(view.layout), only=items)
     expected = verdict.expected
     assert expected is not None
@@ -169,32 +166,31 @@ def _bring_up_to_date(
     view.prints.save()
     if verdict.fresh:
         options.progress(ProgressEvent("step-done", name, verdict.run, message="fresh"))
-        _persist(view, intent.of_step(changes, name))
+        _persist(view, changes)
         return StepResult(name, "fresh", verdict.run)
     if verdict.state == "running":
-        raise UsageError(
+        raise LockedError(
             f"step {name!r} is being run right now ({verdict.latest})", hint="wait for it, or stop it first"
         )
     earlier = _find_adoptable(view, name, expected) if items is None else None
     if earlier is not None:
-        _adopt(view, name, earlier, intent.of_step(changes, name))
+        _adopt(view, name, earlier, changes)
         options.progress(ProgressEvent("step-done", name, earlier.id, message="same as an earlier run"))
         return StepResult(name, "adopt", earlier.id, reasons=reasons)
-    outcome = _execute(view, expected, changes, items, note, options, reuse=True)
+    outcome = _execute(view, expected, items, note, options, reuse=True)
     return _result(outcome, reasons, name)
 
 
 def _execute(
     view: View,
     expected: Expected,
-    changes: Sequence[Change],
     items: Sequence[str] | None,
     note: str,
     options: Options,
     *,
     reuse: bool,
 ) -> Outcome:
-    own = intent.of_step(changes, expected.node.name)
+    own = intent.of_step(view.changes, expected.node.name)
     request = Request(
         view, expected, items=items, reuse=reuse, note=note, before_seal=lambda: _persist(view, own)
     )

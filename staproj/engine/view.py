@@ -15,7 +15,7 @@ from typing import Any
 
 from staproj.engine import digest, params, plan
 from staproj.errors import StorageError, UsageError
-from staproj.project import atomic, manifest, versions
+from staproj.project import atomic, checks, manifest, versions
 from staproj.project.fingerprints import Fingerprints
 from staproj.project.layout import Layout, RunDir, templates_dir
 from staproj.project.manifest import Change, Manifest, suggestion
@@ -135,13 +135,15 @@ class View:
     def spec(self, run: str) -> dict[str, Any]:
         """Return ``spec.json`` of a run."""
         if run not in self._specs:
-            self._specs[run] = atomic.read_json(self.run(run).spec)
+            path = self.run(run).spec
+            self._specs[run] = checks.spec(atomic.read_json(path), str(path))
         return self._specs[run]
 
     def outputs(self, run: str) -> dict[str, Any]:
         """Return ``outputs.json`` of a sealed run."""
         if run not in self._outputs:
-            self._outputs[run] = atomic.read_json(self.run(run).outputs)
+            path = self.run(run).outputs
+            self._outputs[run] = checks.outputs(atomic.read_json(path), str(path))
         return self._outputs[run]
 
     def digests(self, run: str, port: str) -> Any:
@@ -271,7 +273,7 @@ def patterns_of(value: Any) -> list[str]:
 
 def match_files(root: Path, pattern: str) -> list[Path]:
     """Return the files a pattern matches, sorted, absolute; relative patterns start at the project."""
-    full = os.path.join(root, os.path.expanduser(pattern))  # noqa: PTH118 - keeps wildcards as written
+    full = os.path.join(root, os.path.expanduser(pattern))  # noqa: PTH111, PTH118 - wildcards stay
     found = glob.glob(full, recursive=True) if glob.has_magic(full) else [full]  # noqa: PTH207
     return sorted(Path(os.path.abspath(path)) for path in found if os.path.isfile(path))  # noqa: PTH113
 

@@ -1,7 +1,7 @@
 """The one place that decides whether a step is fresh, and says why not.
 
-The planner, the command line and the screens all ask :func:`assess`; it compares the pre-image stored with the
-head of a step with the one its inputs and the manifest would give now, field by field.
+The planner, the command line and the screens all ask :func:`assess`; it compares the pre-image stored with
+the head of a step with the one its inputs and the manifest would give now, field by field.
 
 A reason is ``{"kind", "field", "old", "new"}``:
 
@@ -23,7 +23,6 @@ interrupted     ctf                     the newest run stopped without a word
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -165,6 +164,9 @@ def explain(
     """Say what differs between two pre-images of a step, followed by what caused differing inputs."""
     reasons = own_differences(step, old, new)
     causes: list[Reason] = []
+    if old.get("scope") == new.get("scope") == "item":
+        both = set(old["items"]) & set(new["items"])  # items that came or went were said already
+        old, new = digest.restrict(old, both), digest.restrict(new, both)
     for port in sorted({*old["inputs"], *new["inputs"]}):
         before, after = old_inputs.get(port), new_inputs.get(port)
         found = _input_differences(
@@ -280,7 +282,7 @@ def missing_outputs(view: View, run: str) -> list[Reason]:
     for entry in view.outputs(run).get("files", []):
         path = directory.out / entry["path"]
         try:
-            size: int | None = os.stat(path).st_size
+            size: int | None = path.stat().st_size
         except OSError:
             size = None
         if size != entry["size"]:

@@ -77,7 +77,7 @@ class Fingerprints:
 
     def remember(self, path: Path, digest: str) -> None:
         """Note a digest that was worked out elsewhere."""
-        self._put(self._layout.relative(path), os.stat(path), digest)
+        self._put(self._layout.relative(path), path.stat(), digest)
 
     def save(self) -> None:
         """Write the cache if something was added; a project that cannot be written to is left as it is."""
@@ -89,12 +89,12 @@ class Fingerprints:
             self._changed = False
 
     def _lookup(self, kind: str, path: Path) -> str:
-        stat = os.stat(path)
+        stat = path.stat()
         key = self._layout.relative(path)
-        entry = self._known.get(key)
-        if entry and entry[:3] == [stat.st_size, stat.st_mtime_ns, stat.st_ino]:
-            if str(entry[3]).startswith(kind + ":"):
-                return str(entry[3])
+        entry = self._known.get(key, [])
+        known = entry[:3] == [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        if known and str(entry[3]).startswith(kind + ":"):
+            return str(entry[3])
         digest = quick_fingerprint(path) if kind == "q" else sha256_file(path)
         self._put(key, stat, digest)
         return digest

@@ -230,7 +230,7 @@ class Layout:
         found = RUN_ID.match(short)
         if found:
             for path in sorted(self.runs.glob(f"{run_id(int(found[1]))}-*")):
-                if RUN_NAME.match(path.name) and (text == short or path.name == text):
+                if RUN_NAME.match(path.name) and text in (short, path.name):
                     return RunDir(path)
         raise UsageError(f"there is no run {text!r}", hint="`staproj ls` lists all runs")
 

@@ -96,8 +96,9 @@ def _break_if_dead(path: Path) -> bool:
 def _locked(path: Path) -> LockedError:
     owner = _owner(path)
     who = f"{owner.get('user', 'somebody')} on {owner.get('host', 'an unknown host')}"
+    what = f"process {owner.get('pid', '?')}: {owner.get('purpose', 'unknown')}"
     return LockedError(
-        f"the project is locked by {who} (process {owner.get('pid', '?')}: {owner.get('purpose', 'unknown')})",
+        f"the project is locked by {who} ({what})",
         where=str(path),
         hint="try again in a moment; if that process is gone for certain, delete this directory",
     )

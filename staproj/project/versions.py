@@ -128,8 +128,9 @@ def _after(layout: Layout, version: Version | None) -> list[RunName]:
 
 def _to_toml(version: Version) -> str:
     lines = ["# A moment of this project: its manifest and which run stood for each step.", "[version]"]
-    for key in ("number", "created", "who", "why", "last_run"):
-        lines.append(f"{key} = {_toml(getattr(version, key))}")
+    lines += [
+        f"{key} = {_toml(getattr(version, key))}" for key in ("number", "created", "who", "why", "last_run")
+    ]
     lines += [f"open_runs = {list(version.open_runs)}", "", "[heads]"]
     lines += [f"{_toml(step)} = {_toml(run)}" for step, run in version.heads.items()]
     lines += ["", "[manifest]"]

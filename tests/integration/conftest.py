@@ -1,0 +1,62 @@
+"""A small project of toy stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from staproj.api import Project
+from staproj.stages import registry
+from tests.integration import toy_stages as toy
+
+
+@pytest.fixture
+def toys() -> Iterator[None]:
+    """Register the toy stages, with clean switches."""
+    toy.CALLS.clear()
+    toy.SWITCH.clear()
+    with registry.temporarily(*toy.ALL):
+        yield
+    toy.SWITCH.clear()
+
+
+@pytest.fixture
+def make_project(toys: None, tmp_path: Path) -> Callable[..., Project]:
+    """Return a function that makes a project with three tilt series of raw data inside."""
+
+    def make(name: str = "p", text: str = toy.TEMPLATE) -> Project:
+        template = tmp_path / "toy.toml"
+        template.write_text(text)
+        raw = tmp_path / name / "raw"
+        raw.mkdir(parents=True)
+        for number in (1, 2, 3):
+            (raw / f"TS_0{number}.txt").write_text(f"{10 * number}\n")
+        return Project.create(tmp_path / name, str(template))
+
+    return make
+
+
+@pytest.fixture
+def project(make_project: Callable[..., Project]) -> Project:
+    """Return a fresh project."""
+    return make_project()
+
+
+def states(project: Project) -> dict[str, str]:
+    """Return the state of each step."""
+    return {step["step"]: step["state"] for step in project.status()["steps"]}
+
+
+def reasons(project: Project, step: str) -> list[tuple[str, str, object, object]]:
+    """Return the reasons of one step as tuples."""
+    return [(r["kind"], r["field"], r["old"], r["new"]) for r in project.why(step)["reasons"]]
+
+
+def edit(project: Project, old: str, new: str) -> None:
+    """Change the manifest as a person would, with an editor."""
+    path = project.root / "staproj.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
