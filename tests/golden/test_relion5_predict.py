@@ -122,7 +122,7 @@ def test_images_of_a_tomogram_of_odd_size() -> None:
 
 @pytest.mark.parametrize("name", ["TS_H1", "TS_H2"])
 def test_hand_of_the_defocus_gradient(name: str) -> None:
-    """Particles far above and below the centre: the stated hand fits to 3 %, none to 9 %, the other to 16 %."""
+    """Particles far above and below the centre: the stated hand fits to 3 %, none to 9, the other to 16."""
     series, particles = _case("_hand")
     one = series[name]
     assert one.ctf is not None
