@@ -1,0 +1,247 @@
+"""CTF of one tilt series: spectra of tiles, joint fit, what is worth knowing about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.ndimage
+from numpy.typing import NDArray
+
+from staproj.errors import InputError
+from staproj.kernels import ctf_fit as fit
+from staproj.kernels.erase import erase_discs
+from staproj.model.ctf import CtfModel
+from staproj.model.tilt_series import TiltSeries
+from staproj.stages.api import StageContext
+from staproj.stages.ctf.declare import CtfParams
+from staproj.stages.ctf.estimate import (
+    MIN_EVIDENCE,
+    MIN_VIEW_EVIDENCE,
+    SMOOTH_DEGREE,
+    SeriesFit,
+    SeriesFitter,
+    SeriesSpectra,
+)
+from staproj.stages.shared.views import ViewStack, load_views
+from staproj.units import ANGSTROM_PER_UM, Unit
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+FINEST_ANGSTROM = 5.0
+N_SECTORS = 12
+MIN_HAND_DIFFERENCE = 6.0
+_DARK_SD = 8.0
+_WINDOW_RINGS = 9
+
+
+def estimate_ctf(inputs: dict[str, Any], params: CtfParams, ctx: StageContext) -> dict[str, CtfModel]:
+    """Run the stage: see the declaration."""
+    series: TiltSeries = inputs["tilt_series"]
+    finest = params.fit_high_angstrom or max(2.06 * series.pixel_size_angstrom, FINEST_ANGSTROM)
+    if finest >= params.fit_low_angstrom or finest < 2 * series.pixel_size_angstrom:
+        raise InputError(
+            f"rings can be fitted from {2 * series.pixel_size_angstrom:.1f} Å (Nyquist) on; asked for "
+            f"{params.fit_low_angstrom:.1f}-{finest:.1f} Å",
+            where=series.tilt_series_id,
+            hint="change fit_low_angstrom and fit_high_angstrom, or use views of finer pixels",
+        )
+    views = load_views(
+        series, inputs["alignment"], pixel_size_angstrom=finest / 2.06, normalise=True,
+        threads=ctx.threads, check=ctx.check_cancelled,
+    )  # fmt: skip
+    spectra, picture = _spectra(views, series, params, finest, ctx)
+    nominal = _nominal(series, params)
+    fitter = SeriesFitter(
+        spectra,
+        (params.defocus_min_um * ANGSTROM_PER_UM, params.defocus_max_um * ANGSTROM_PER_UM),
+        params.defocus_spread_um * ANGSTROM_PER_UM,
+        nominal,
+        ctx.check_cancelled,
+    )
+    ctx.progress(0.5, 1.0, "fitting")
+    hands = (-1, 1) if params.defocus_hand == "auto" else (int(params.defocus_hand),)
+    result = fitter.fit(hands, params.astigmatism_max_um * ANGSTROM_PER_UM)
+    result = _settle_hand(result, fitter, params, ctx)
+    model = _model(series, views, spectra, result, ctx)
+    ctx.preview("mean_spectrum", picture)
+    _record(views, model, result, nominal, ctx)
+    return {"ctf": model}
+
+
+def _nominal(series: TiltSeries, params: CtfParams) -> float | None:
+    """Return the defocus the microscope aimed at in Å, if anybody said, and it can be meant."""
+    value = params.nominal_defocus_um
+    if value is None:
+        known = series.nominal_defocus_um[np.isfinite(series.nominal_defocus_um) & series.view_used]
+        value = float(np.median(known)) if len(known) else 0.0
+    inside = params.defocus_min_um <= value <= params.defocus_max_um
+    return value * ANGSTROM_PER_UM if inside else None
+
+
+def _spectra(
+    views: ViewStack, series: TiltSeries, params: CtfParams, finest: float, ctx: StageContext
+) -> tuple[SeriesSpectra, Float32]:
+    """Take whitened spectra of all tiles; also return a picture of the mean spectrum over the three lowest tilts."""
+    px = views.pixel_size_angstrom
+    shape = (views.images.shape[1], views.images.shape[2])
+    tile = 2 * round(min(params.tile_size_angstrom / px, min(shape)) / 2)
+    if tile < 32:
+        raise InputError(
+            f"a tile would have only {tile} pixels", where=series.tilt_series_id, hint="raise tile_size_angstrom"
+        )
+    positions = fit.tile_positions(shape, tile)
+    bins = fit.spectrum_bins(tile, px, 1 / params.fit_low_angstrom, 1 / finest, N_SECTORS)
+    count = bins.count.sum(axis=0)
+    if len(count) < 12:
+        raise InputError(
+            f"only {len(count)} rings between {params.fit_low_angstrom} and {finest:.1f} Å",
+            where=series.tilt_series_id,
+            hint="raise fit_low_angstrom or tile_size_angstrom",
+        )
+    residuals, depths = [], []
+    picture = np.zeros((tile, tile))
+    flat = np.argsort(np.abs(views.geometry.tilt_deg[views.view_index]))[:3]
+    origin = views.project(np.zeros((1, 3)))[:, 0]
+    for i in range(views.n_views):
+        ctx.check_cancelled()
+        ctx.progress(0.5 * i / views.n_views, 1.0, "spectra")
+        image = _without_dark_spots(views.images[i], px)
+        spectrum = fit.tile_spectra(image, positions, tile, bins)
+        mean = np.einsum("tsk,sk->k", spectrum, bins.count) / (count * len(positions))
+        smooth = fit.smooth_spectrum(bins.frequency, mean, count, SMOOTH_DEGREE)
+        residuals.append((spectrum / smooth - 1.0).astype(np.float32))
+        matrix = views.rot_view_from_tomo[i]
+        planar = (positions + 0.5 * (tile - 1) - origin[i]) * px
+        depths.append(matrix[2, :2] @ np.linalg.solve(matrix[:2, :2], planar.T))
+        if i in flat:
+            picture += fit.mean_power(image, positions, tile)
+    microscope = series.microscope
+    optics = fit.Optics(microscope.voltage_kv, microscope.spherical_aberration_mm, microscope.amplitude_contrast)
+    return SeriesSpectra(residuals, depths, bins, optics), np.log(picture + 1e-9).astype(np.float32)
+
+
+def _without_dark_spots(image: Float32, px: float) -> Float32:
+    """Erase what is far darker than noise at 40 Å: gold, whose outline has rings of its own."""
+    step = max(1, int(10.0 / px))
+    smooth = scipy.ndimage.gaussian_filter(image, 20.0 / px)[::step, ::step]
+    middle = np.median(smooth)
+    spread = 1.4826 * np.median(np.abs(smooth - middle))
+    label, n = scipy.ndimage.label(smooth < middle - _DARK_SD * spread)
+    if n == 0 or n > 500:
+        return image
+    centre = np.array(scipy.ndimage.center_of_mass(label > 0, label, np.arange(1, n + 1)))
+    area = np.bincount(label.ravel())[1:]
+    radius = np.sqrt(area / np.pi) * step + 20.0 / px
+    return erase_discs(image, centre[:, ::-1] * step, radius)
+
+
+def _settle_hand(result: SeriesFit, fitter: SeriesFitter, params: CtfParams, ctx: StageContext) -> SeriesFit:
+    """Fall back on the usual hand where the data cannot tell."""
+    if params.defocus_hand != "auto" or result.hand_difference >= MIN_HAND_DIFFERENCE:
+        return result
+    ctx.fallback(
+        f"the hand of the defocus gradient cannot be told (difference {result.hand_difference:.1f}): taken as -1"
+    )
+    if result.hand == -1:
+        return result
+    fixed = fitter.fit((-1,), params.astigmatism_max_um * ANGSTROM_PER_UM)
+    return fixed
+
+
+def _model(
+    series: TiltSeries, views: ViewStack, spectra: SeriesSpectra, result: SeriesFit, ctx: StageContext
+) -> CtfModel:
+    """Turn the fit into a model of all views; views that are not used get their neighbours' values."""
+    half = np.hypot(result.along, result.across)
+    angle = 0.5 * np.rad2deg(np.arctan2(result.across, result.along))
+    scores, resolutions = np.zeros(views.n_views), np.zeros(views.n_views)
+    tilts = views.geometry.tilt_deg[views.view_index]
+    for i in range(views.n_views):
+        azimuth = np.deg2rad(2 * spectra.bins.azimuth_deg)
+        own = result.defocus[i] + result.along[i] * np.cos(azimuth) + result.across[i] * np.sin(azimuth)
+        local = own[None, :] + result.hand * spectra.depth_angstrom[i][:, None]
+        mean, weight = fit.equiphase_average(spectra.residual[i], local, spectra.bins, float(result.defocus[i]))
+        model = fit.thon_table(
+            np.array([result.defocus[i], result.defocus[i] + 1]), spectra.bins, result.envelope, spectra.optics,
+            SMOOTH_DEGREE,
+        ).model[0]  # fmt: skip
+        scores[i], resolutions[i] = fit.fit_quality(mean, model, weight, spectra.bins.frequency, _WINDOW_RINGS)
+        name = f"view_{views.view_index[i]:03d}_tilt_{tilts[i]:+.1f}"
+        for what, y in (("spectrum", mean), ("fit", model)):
+            ctx.curve(
+                f"{what}_{name}", spectra.bins.frequency, y, x_label="frequency_per_angstrom", y_label="power"
+            )
+    n = series.n_views
+
+    def spread(values: Float) -> Float:
+        return np.interp(np.arange(n), views.view_index, values)
+
+    axis = np.exp(1j * np.deg2rad(2 * angle))
+    full_angle = 0.5 * np.rad2deg(np.arctan2(spread(axis.imag), spread(axis.real)))
+    used = np.isin(np.arange(n), views.view_index)
+    return CtfModel(
+        tilt_series_id=series.tilt_series_id,
+        defocus_u_um=spread(result.defocus + half) / ANGSTROM_PER_UM,
+        defocus_v_um=spread(result.defocus - half) / ANGSTROM_PER_UM,
+        astigmatism_deg=full_angle,
+        phase_shift_deg=np.zeros(n),
+        fit_score=np.where(used, spread(scores), 0.0),
+        fit_resolution_angstrom=spread(resolutions),
+        defocus_hand=result.hand,
+        microscope=series.microscope,
+    )
+
+
+def _record(
+    views: ViewStack, model: CtfModel, result: SeriesFit, nominal: float | None, ctx: StageContext
+) -> None:
+    index = views.view_index
+    weak = result.evidence < MIN_VIEW_EVIDENCE
+    mean = model.mean_defocus_angstrom[index] / ANGSTROM_PER_UM
+    ctx.table(
+        "views",
+        {
+            "view": index,
+            "tilt_deg": views.geometry.tilt_deg[index],
+            "defocus_u_um": model.defocus_u_um[index],
+            "defocus_v_um": model.defocus_v_um[index],
+            "astigmatism_deg": model.astigmatism_deg[index],
+            "fit_score": model.fit_score[index],
+            "fit_resolution_angstrom": model.fit_resolution_angstrom[index],
+            "evidence": result.evidence,
+            "from_neighbours": weak,
+        },
+        doc="Defocus at the tomogram centre; evidence is a log-likelihood ratio against no rings",
+    )
+    ctx.curve(
+        "series_evidence", result.scan_defocus / ANGSTROM_PER_UM, result.scan,
+        x_label="defocus_um", y_label="log_evidence",
+    )  # fmt: skip
+    ctx.curve(
+        "defocus", views.geometry.tilt_deg[index], mean, x_label="tilt_deg", y_label="defocus_um"
+    )
+    ctx.metric("defocus_median_um", float(np.median(mean)), Unit.MICROMETRE)
+    ctx.metric("astigmatism_median_um", float(np.median((model.defocus_u_um - model.defocus_v_um)[index])),
+               Unit.MICROMETRE)  # fmt: skip
+    ctx.metric("fit_score_median", float(np.median(model.fit_score[index])))
+    ctx.metric("series_evidence", result.series_evidence)
+    ctx.metric("hand_difference", result.hand_difference)
+    ctx.metric("n_views_from_neighbours", float(weak.sum()))
+    if result.used_nominal and nominal is not None:
+        ctx.fallback(
+            f"Thon rings are too weak to measure: defocus near the nominal {nominal / ANGSTROM_PER_UM:.2f} µm"
+        )
+    elif result.series_evidence < MIN_EVIDENCE:
+        ctx.fallback("Thon rings are too weak to measure and no nominal defocus is known: the best guess is kept")
+    elif weak.any():
+        ctx.fallback(f"{int(weak.sum())} views show no rings of their own: defocus follows their neighbours")
+    doubtful = result.series_evidence < MIN_EVIDENCE
+    ctx.verdict(
+        f"defocus {mean.min():.2f}-{mean.max():.2f} µm (median {np.median(mean):.2f}), hand {result.hand:+d} "
+        f"(difference {result.hand_difference:.0f}), rings to {np.median(model.fit_resolution_angstrom[index]):.1f} Å, "
+        f"median score {np.median(model.fit_score[index]):.2f}, {int(weak.sum())} of {len(index)} views from neighbours"
+        + (", NOT measured: no rings" if doubtful else ""),
+        warning=doubtful,
+    )
