@@ -50,7 +50,7 @@ def _rotation(axis: str, degrees: float) -> np.ndarray:
 def predict(folder: Path, image_shape_yx: dict[str, tuple[int, int]]) -> dict[str, dict[str, np.ndarray]]:
     """Return of every tilt series the particles' image points, defocus, poses and half-sets, and the views.
 
-    ``points_px`` is ``[view, particle, 2]`` (x, y), ``defocus_u`` and ``defocus_v`` ``[view, particle]`` in Å,
+    ``points_px`` is ``[view, particle, 2]`` (x, y), ``defocus_u``, ``defocus_v`` ``[view, particle]`` in Å,
     ``sections`` the section (from 0) of every view in its stack.
     """
     particles = read_blocks(folder / "particles.star")["particles"]
