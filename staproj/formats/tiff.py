@@ -9,9 +9,11 @@ treat row 0 as y = 0; for files written that way use ``first_row="bottom"``.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +27,8 @@ _DAMAGED = "copy it again from the microscope, or leave it out"
 _ANGSTROM_PER_CM = 1.0e8
 _ANGSTROM_PER_INCH = 2.54e8
 _PLAUSIBLE_PIXEL_ANGSTROM = (0.05, 200.0)
+# Damage is reported once, by our own errors.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 class TiffMovie:
@@ -35,12 +39,16 @@ class TiffMovie:
         self._flip = first_row == "top"
         try:
             self._file = tifffile.TiffFile(path)
-            pages = self._file.pages
-            self.n_frames = len(pages)
-            first = pages.first
         except FileNotFoundError as error:
             raise InputError("there is no such file", where=str(path)) from error
         except (tifffile.TiffFileError, ValueError, OSError, IndexError, KeyError) as error:
+            raise FormatError("this is not a complete TIFF file", where=str(path), hint=_DAMAGED) from error
+        try:
+            pages = self._file.pages
+            self.n_frames = len(pages)
+            first = pages.first
+        except (tifffile.TiffFileError, ValueError, OSError, IndexError, KeyError) as error:
+            self.close()
             raise FormatError("this is not a complete TIFF file", where=str(path), hint=_DAMAGED) from error
         if len(first.shape) != 2:
             self.close()
@@ -85,6 +93,16 @@ class TiffMovie:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def __enter__(self) -> TiffMovie:
+        """Return the movie."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()
 
 
 def write_tiff(

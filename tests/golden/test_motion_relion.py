@@ -14,8 +14,8 @@ from staproj.model.tilt_series import MovieSeries
 from staproj.testing.stage_harness import StageResult, run_stage
 
 DATA = Path(__file__).parent / "data" / "relion_motioncorr"
-# RELION itself is 0.043 px (rms, per axis, mean removed) from the truth of this movie; we ask for half of that
-# from the truth, and to be no farther from RELION than the two together.
+# RELION itself is 0.043 px (rms per axis, mean removed) from the truth of this movie; we ask for half
+# of that from the truth, and to be no farther from RELION than the two together.
 DRIFT_TOLERANCE_PX = 0.02
 RELION_TOLERANCE_PX = 0.065
 
