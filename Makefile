@@ -33,7 +33,7 @@ demo: setup
 	$(BIN)/staproj demo $(DEMO)
 
 test: setup
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal --benchmark-disable
 
 check: lint types arch
 

@@ -135,7 +135,10 @@ def show_lines(run: Mapping[str, Any], *, params: bool = True, metrics: bool = T
     if run["data"]:
         lines += ["", "raw data", *("  " + pattern for pattern in run["data"])]
     if run.get("files"):
-        rows = [[entry["path"], size(entry["size"]), entry["sha256"][:SHORT]] for entry in run["files"]]
+        rows = [
+            [entry["path"], size(entry["size"]), entry["sha256"].rpartition(":")[2][:SHORT]]
+            for entry in run["files"]
+        ]
         lines += ["", f"files in {run['directory']}/out", *table(["file", "size", "sha256"], rows, indent=2)]
     return lines
 
@@ -208,7 +211,8 @@ def version_diff_lines(diff: Mapping[str, Any]) -> list[str]:
 
 def _value(value: Any) -> str:
     if isinstance(value, str):
-        return value[:SHORT] if len(value) == 64 and set(value) <= set("0123456789abcdef") else value
+        digest = value.rpartition(":")[2]
+        return digest[:SHORT] if len(digest) == 64 and set(digest) <= set("0123456789abcdef") else value
     if isinstance(value, Mapping) and len(json.dumps(value, default=str)) > 200:
         return "{...}"
     return number(value)

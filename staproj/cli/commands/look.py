@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from staproj.api import Project
-from staproj.cli import output
+from staproj.cli import diagnostics, output
 from staproj.cli.options import Json, ProjectDir
 from staproj.report import runs as report
 
@@ -118,6 +118,8 @@ def log(
         output.emit({"run": run, "log": text}, "", as_json=True)
         return
     output.stream(text)
+    if not text and not follow:
+        diagnostics.note(f"{run} wrote nothing to its log")
     while follow and _is_running(opened, run):
         time.sleep(FOLLOW_EVERY_S)
         longer = opened.log(run)
