@@ -20,6 +20,7 @@ Bool = NDArray[np.bool_]
 
 _CLIP_SD = 6.0
 _DEAD_FRACTION = 0.1
+_DEAD_SD = 5.0
 _SIDE_WEIGHTS = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], dtype=np.float32) / 8.0
 
 
@@ -67,17 +68,17 @@ def find_defects(total: Float32, threshold_sd: float) -> Bool:
     """Find hot and dead pixels in the sum of all frames of a movie.
 
     A pixel is hot if it exceeds the mean of its neighbours by ``threshold_sd`` SD of that difference, dead
-    if it holds less than a tenth of them and is as far below. Two passes find pixels beside brighter ones.
+    if it holds less than a tenth of them and is 5 SD below. Two passes find pixels beside brighter ones.
     """
     image, mask = total, np.zeros(total.shape, dtype=bool)
     for _ in range(2):
         around = neighbour_mean(image)
         difference = image - around
-        limit = threshold_sd * clipped_sd(difference[::2, ::2])
-        found = difference > limit
-        found |= (difference < -limit) & (image < _DEAD_FRACTION * around)
+        sd = clipped_sd(difference[::2, ::2])
+        found = difference > threshold_sd * sd
+        found |= (difference < -_DEAD_SD * sd) & (image < _DEAD_FRACTION * around)
         found &= ~mask
-        if limit <= 0 or not found.any():
+        if sd <= 0 or not found.any():
             break
         mask |= found
         image = fill_from_neighbours(image, mask)
