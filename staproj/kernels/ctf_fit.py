@@ -45,6 +45,10 @@ class SpectrumBins:
     frequency: Float
     azimuth_deg: Float
 
+    def without_sectors(self) -> SpectrumBins:
+        """Return the same rings as one sector (``average`` is kept as it is)."""
+        return SpectrumBins(self.average, self.count.sum(axis=0)[None], self.frequency, np.zeros(1))
+
 
 def tile_positions(shape_yx: tuple[int, int], tile: int) -> NDArray[np.int64]:
     """Return first pixels x, y of tiles that cover an image with at least half overlap, ``[tile, 2]``."""
@@ -79,7 +83,9 @@ def spectrum_bins(
     )
     power = np.bincount(ring[inside], weights=k[inside] ** 2, minlength=n_rings)
     frequency = np.sqrt(power / np.maximum(np.bincount(ring[inside], minlength=n_rings), 1))
-    return SpectrumBins(matrix, count.reshape(n_sectors, n_rings), frequency, (np.arange(n_sectors) + 0.5) * width)
+    return SpectrumBins(
+        matrix, count.reshape(n_sectors, n_rings), frequency, (np.arange(n_sectors) + 0.5) * width
+    )
 
 
 def tile_spectra(image: Float32, positions: NDArray[np.int64], tile: int, bins: SpectrumBins) -> Float:
@@ -103,7 +109,9 @@ def smooth_spectrum(frequency: Float, spectrum: Float, weight: Float, degree: in
     x = 2 * (x - x.min()) / (x.max() - x.min()) - 1
     basis = np.polynomial.legendre.legvander(x, degree)
     root = np.sqrt(weight / weight.sum())
-    coefficients = np.linalg.lstsq(basis * root[:, None], np.log(np.maximum(spectrum, 1e-12)) * root, rcond=None)[0]
+    coefficients = np.linalg.lstsq(
+        basis * root[:, None], np.log(np.maximum(spectrum, 1e-12)) * root, rcond=None
+    )[0]
     fitted: Float = np.exp(basis @ coefficients)
     return fitted
 
@@ -184,7 +192,7 @@ def likelihood_ratio(overlap: Float, power: Float) -> Float:
 
 
 def view_likelihood(
-    residual: Float32, offset: Float, bins: SpectrumBins, table: ThonTable, grid_index: NDArray[np.int64]
+    residual: Float32, offset: Float, bins: SpectrumBins, table: ThonTable, grid: slice
 ) -> ViewLikelihood:
     """Look up a view's spectra in the table.
 
@@ -194,23 +202,32 @@ def view_likelihood(
         ``[tile, sector, ring]``, whitened spectra minus 1.
     offset
         ``[tile]``, what tiles add to the view's defocus (Å; hand included).
-    grid_index
-        Indices of the table's defocus that stand for the view's own defocus; with any tile's offset
-        they must stay inside of the table.
+    grid
+        The part of the table's defocus that stands for the view's own defocus; with any tile's offset it
+        must stay inside of the table.
+
+    Raises
+    ------
+    ValueError
+        If an offset leads out of the table.
     """
+    shift = np.rint(offset / table.step).astype(np.int64)
+    if grid.start + shift.min() < 0 or grid.stop + shift.max() > len(table.defocus):
+        raise ValueError("the table of defocus is too short for these offsets")
     weighted = (residual * bins.count.astype(np.float32)).reshape(-1, residual.shape[2])
     products = (weighted @ table.model.T).reshape(*residual.shape[:2], -1)
-    shift = np.rint(offset / table.step).astype(np.int64)
-    overlap = np.zeros((residual.shape[1], len(grid_index)))
-    power = np.zeros(len(grid_index))
+    overlap = np.zeros((residual.shape[1], grid.stop - grid.start))
+    power = np.zeros(grid.stop - grid.start)
     for tile, moved in enumerate(shift):
-        overlap += products[tile][:, grid_index + moved]
-        power += table.power[grid_index + moved]
+        overlap += products[tile, :, grid.start + moved : grid.stop + moved]
+        power += table.power[grid.start + moved : grid.stop + moved]
     share = bins.count.sum(axis=1) / bins.count.mean(axis=0).sum()
     return ViewLikelihood(overlap, share[:, None] * power)
 
 
-def regress_envelope(residual: Float, expected: Float, weight: Float, frequency: Float, width: float) -> Float:
+def regress_envelope(
+    residual: Float, expected: Float, weight: Float, frequency: Float, width: float
+) -> Float:
     """Return how strong rings are at each frequency: slope of ``residual`` on ``expected`` near it, at least 0.
 
     All are ``[..., ring]``; ``width`` is the SD of the Gaussian neighbourhood, 1/Å.
@@ -247,7 +264,9 @@ def most_likely(ratio: Float, expected_index: float, spread: float, outliers: fl
     return int(np.argmax(ratio + np.log((1 - outliers) * prior + outliers / len(ratio))))
 
 
-def astigmatic_ratio(view: ViewLikelihood, index: Float, along: Float, across: Float, azimuth_deg: Float) -> Float:
+def astigmatic_ratio(
+    view: ViewLikelihood, index: Float, along: Float, across: Float, azimuth_deg: Float
+) -> Float:
     """Return the likelihood ratio for defocus ``index + along cos 2a + across sin 2a`` (grid steps; all broadcast)."""
     angle = 2 * np.deg2rad(azimuth_deg)
     last = view.overlap.shape[1] - 1

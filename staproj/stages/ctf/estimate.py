@@ -17,10 +17,11 @@ STEP_ANGSTROM = 50.0  # of defocus: 0.12 rad of CTF phase at 5 Å
 SMOOTH_DEGREE = 3
 ENVELOPES_ANGSTROM = (6.0, 12.0, 20.0)  # first guesses of how rings fade, exp(-(k w)²)
 FEW_VIEWS_WINDOW = 3
-MIN_EVIDENCE = 10.0  # log-likelihood above the median of all defocus: what noise alone hardly ever gives
+MIN_EVIDENCE = 30.0  # log-likelihood above the median of all defocus; the structure of a VLP alone can give 20
 MIN_VIEW_EVIDENCE = 4.0
 ASTIGMATISM_SPREAD_UM = 0.02
 NOMINAL_SPREAD_UM = 0.5
+NOMINAL_LIMIT = 20.0  # rings that are plainly there outweigh any nominal defocus
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +33,20 @@ class SeriesSpectra:
     bins: fit.SpectrumBins
     optics: fit.Optics
 
+    def without_sectors(self) -> SeriesSpectra:
+        """Return the spectra averaged over azimuth, which is all that is needed where astigmatism is not."""
+        total = self.bins.count.sum(axis=0)
+        share = (self.bins.count / total).astype(np.float32)
+        merged = [np.einsum("tsk,sk->tk", residual, share)[:, None] for residual in self.residual]
+        return SeriesSpectra(merged, self.depth_angstrom, self.bins.without_sectors(), self.optics)
+
 
 @dataclass(frozen=True, eq=False)
 class SeriesFit:
-    """Result: mean defocus and astigmatism of each view (Å; ``along`` cos 2a + ``across`` sin 2a), and evidence."""
+    """Result: mean defocus and astigmatism of each view (Å; ``along`` cos 2a + ``across`` sin 2a), and evidence.
+
+    Where rings were too weak (``measured`` False), the defocus is the nominal one if that is known.
+    """
 
     defocus: Float
     along: Float
@@ -45,7 +56,7 @@ class SeriesFit:
     series_evidence: float
     hand_difference: float
     envelope: Float
-    used_nominal: bool
+    measured: bool
     scan_defocus: Float
     scan: Float
 
@@ -58,12 +69,13 @@ class SeriesFitter:
         check: Callable[[], None],
     ) -> None:  # fmt: skip
         self.spectra, self.check = spectra, check
+        self.flat = spectra.without_sectors()
         reach = max(float(np.abs(depth).max()) for depth in spectra.depth_angstrom) + STEP_ANGSTROM
         n_pad = int(np.ceil(reach / STEP_ANGSTROM))
         count = max(8, int(round((limits[1] - limits[0]) / STEP_ANGSTROM)) + 1)
         self.table_defocus = limits[0] + STEP_ANGSTROM * np.arange(-n_pad, count + n_pad)
-        self.index = np.arange(n_pad, n_pad + count)
-        self.grid = self.table_defocus[self.index]
+        self.part = slice(n_pad, n_pad + count)
+        self.grid = self.table_defocus[self.part]
         self.spread = spread / STEP_ANGSTROM
         self.nominal = nominal
 
@@ -71,60 +83,65 @@ class SeriesFitter:
         """Choose envelope and hand, then refine defocus and astigmatism of each view."""
         frequency = self.spectra.bins.frequency
         trials = [np.exp(-((frequency * width) ** 2)) for width in ENVELOPES_ANGSTROM]
-        hand, envelope, place, views = self._best(trials, hands)
+        _, hand, envelope = self._ranking(trials, hands)[0]
         for _ in range(2):
-            envelope = self._envelope(hand, self.grid[place])
-            hand, envelope, place, views = self._best([envelope], hands)
-        evidence_curve = self._evidence(views)
-        strength = float(evidence_curve.max() - np.median(evidence_curve))
-        weak = strength < MIN_EVIDENCE and self.nominal is not None
-        difference = self._hand_difference(envelope, hand)
-        place = self._places(views, self.nominal if weak else None)
+            places = self._places(self._views(self.flat, envelope, hand))
+            envelope = self._envelope(hand, self.grid[places])
+            ranking = self._ranking([envelope], hands)
+            hand = ranking[0][1]
+        other = ranking[1][0] if len(ranking) > 1 else self._ranking([envelope], (-hand,))[0][0]
+        flat = self._views(self.flat, envelope, hand)
+        ratios = np.array([view.ratio() for view in flat])
+        plain = fit.shared_defocus_evidence(ratios, self.spread, outliers=1e-30)
+        strength = float(plain.max() - np.median(plain))
+        place = self._places(flat)
+        defocus = self.grid[place].astype(np.float64)
+        evidence = ratios[np.arange(len(place)), place]
+        measured = strength >= MIN_EVIDENCE
+        if not measured and self.nominal is not None:
+            defocus[:], evidence[:], hand = self.nominal, 0.0, -1
         result = SeriesFit(
-            defocus=self.grid[place], along=np.zeros(len(place)), across=np.zeros(len(place)), hand=hand,
-            evidence=np.array([v.ratio()[i] for v, i in zip(views, place, strict=True)]),
-            series_evidence=strength, hand_difference=difference, envelope=envelope, used_nominal=weak,
-            scan_defocus=self.grid, scan=evidence_curve,
+            defocus=defocus, along=np.zeros(len(place)), across=np.zeros(len(place)), hand=hand, evidence=evidence,
+            series_evidence=strength, hand_difference=ranking[0][0] - other, envelope=envelope, measured=measured,
+            scan_defocus=self.grid, scan=plain,
         )  # fmt: skip
-        trusted = result.evidence > MIN_VIEW_EVIDENCE
-        if astigmatism_max > 0 and strength >= MIN_EVIDENCE and trusted.any():
-            return self._astigmatism(result, views, place, trusted, 0.5 * astigmatism_max / STEP_ANGSTROM)
-        return replace(result, defocus=self._polish(views, place))
+        if not measured:
+            return result
+        trusted = evidence > MIN_VIEW_EVIDENCE
+        views = self._views(self.spectra, envelope, hand)
+        return self._astigmatism(result, views, place, trusted, 0.5 * astigmatism_max / STEP_ANGSTROM)
 
-    def _views(self, envelope: Float, hand: int) -> list[fit.ViewLikelihood]:
-        s = self.spectra
-        table = fit.thon_table(self.table_defocus, s.bins, envelope, s.optics, SMOOTH_DEGREE)
+    def _views(self, spectra: SeriesSpectra, envelope: Float, hand: int) -> list[fit.ViewLikelihood]:
+        table = fit.thon_table(self.table_defocus, spectra.bins, envelope, spectra.optics, SMOOTH_DEGREE)
         out = []
-        for residual, depth in zip(s.residual, s.depth_angstrom, strict=True):
+        for residual, depth in zip(spectra.residual, spectra.depth_angstrom, strict=True):
             self.check()
-            out.append(fit.view_likelihood(residual, hand * depth, s.bins, table, self.index))
+            out.append(fit.view_likelihood(residual, hand * depth, spectra.bins, table, self.part))
         return out
 
-    def _evidence(self, views: list[fit.ViewLikelihood], nominal: float | None = None) -> Float:
-        curve = fit.shared_defocus_evidence(np.array([v.ratio() for v in views]), self.spread)
-        if nominal is not None:
-            curve = curve - 0.5 * ((self.grid - nominal) / (NOMINAL_SPREAD_UM * 1e4)) ** 2
-        return curve
+    def _evidence(self, ratios: Float) -> Float:
+        """Return the log-evidence of every defocus for the whole series, with the nominal one as a prior if known."""
+        curve = fit.shared_defocus_evidence(ratios, self.spread)
+        if self.nominal is None:
+            return curve
+        distance = (self.grid - self.nominal) / (NOMINAL_SPREAD_UM * 1e4)
+        return curve - np.minimum(0.5 * distance**2, NOMINAL_LIMIT)
 
-    def _best(
-        self, envelopes: list[Float], hands: tuple[int, ...]
-    ) -> tuple[int, Float, NDArray[np.int64], list[fit.ViewLikelihood]]:
-        """Return the (hand, envelope) under which the views' own best fits say most, and where they are."""
-        best = None
+    def _ranking(self, envelopes: list[Float], hands: tuple[int, ...]) -> list[tuple[float, int, Float]]:
+        """Return (log-likelihood at the views' best defocus, hand, envelope) of all choices, best first."""
+        found = []
         for envelope in envelopes:
             for hand in hands:
-                views = self._views(envelope, hand)
-                place = self._places(views, None)
+                views = self._views(self.flat, envelope, hand)
+                place = self._places(views)
                 total = sum(float(v.ratio()[i]) for v, i in zip(views, place, strict=True))
-                if best is None or total > best[0]:
-                    best = (total, hand, envelope, place, views)
-        assert best is not None
-        return best[1], best[2], best[3], best[4]
+                found.append((total, hand, envelope))
+        return sorted(found, key=lambda entry: -entry[0])
 
-    def _places(self, views: list[fit.ViewLikelihood], nominal: float | None) -> NDArray[np.int64]:
-        """Return the most probable grid index of each view, given its neighbours in tilt."""
-        ratios = [v.ratio() for v in views]
-        centre = int(np.argmax(self._evidence(views, nominal)))
+    def _places(self, views: list[fit.ViewLikelihood]) -> NDArray[np.int64]:
+        """Return the grid index of each view's defocus, given its neighbours in tilt."""
+        ratios = np.array([v.ratio() for v in views])
+        centre = int(np.argmax(self._evidence(ratios)))
         place = np.array([fit.most_likely(r, centre, self.spread) for r in ratios])
         for _ in range(2):
             weight = np.array([r[i] for r, i in zip(ratios, place, strict=True)]) + 0.5
@@ -132,24 +149,13 @@ class SeriesFitter:
             place = np.array([fit.most_likely(r, e, self.spread) for r, e in zip(ratios, expected, strict=True)])
         return place
 
-    def _hand_difference(self, envelope: Float, hand: int) -> float:
-        """Return how much more likely the chosen hand is than the other, each with its own best defocus."""
-        totals = []
-        for sign in (hand, -hand):
-            views = self._views(envelope, sign)
-            place = self._places(views, None)
-            totals.append(sum(float(v.ratio()[i]) for v, i in zip(views, place, strict=True)))
-        return totals[0] - totals[1]
-
     def _envelope(self, hand: int, defocus: Float) -> Float:
-        s = self.spectra
-        residual, expected = [], []
-        share = s.bins.count / s.bins.count.sum(axis=0)
-        for i, own in enumerate(defocus):
-            local = own + hand * s.depth_angstrom[i]
-            model = fit.thon_table(local, s.bins, np.ones(len(s.bins.frequency)), s.optics, SMOOTH_DEGREE).model
-            expected.append(model)
-            residual.append(np.einsum("tsk,sk->tk", s.residual[i], share))
+        s = self.flat
+        expected = [
+            fit.thon_table(own + hand * depth, s.bins, np.ones(len(s.bins.frequency)), s.optics, SMOOTH_DEGREE).model
+            for own, depth in zip(defocus, s.depth_angstrom, strict=True)
+        ]
+        residual = [part[:, 0] for part in s.residual]
         width = 0.08 * float(s.bins.frequency[-1])
         found = fit.regress_envelope(
             np.concatenate(residual), np.concatenate(expected), s.bins.count.sum(axis=0), s.bins.frequency, width
@@ -165,7 +171,7 @@ class SeriesFitter:
         chosen = [(views[i], float(place[i])) for i in np.flatnonzero(trusted)]
         common = np.zeros(2)
         step = largest / 4
-        while step > 0.2:
+        while step > 0.2 and chosen:
             a, b = np.meshgrid(common[0] + step * np.arange(-4, 5), common[1] + step * np.arange(-4, 5))
             moves = np.arange(-3, 4)[:, None, None]
             score = sum(
@@ -174,7 +180,7 @@ class SeriesFitter:
             i = np.unravel_index(int(np.argmax(score)), a.shape)
             common = np.array([a[i], b[i]])
             step /= 3
-        spread = 0.5 * ASTIGMATISM_SPREAD_UM * 1e4 / STEP_ANGSTROM
+        spread = min(0.5 * ASTIGMATISM_SPREAD_UM * 1e4 / STEP_ANGSTROM, largest + 1e-3)
         best = np.array([self._refine_view(v, float(i), common, spread) for v, i in zip(views, place, strict=True)])
         index = np.clip(best[:, 0], 0, len(self.grid) - 1)
         return replace(
@@ -201,19 +207,6 @@ class SeriesFitter:
                     break
                 x = moved
         return float(x[0]), float(x[1]), float(x[2]), score
-
-    def _polish(self, views: list[fit.ViewLikelihood], place: NDArray[np.int64]) -> Float:
-        """Return defocus between grid points, where the views' own likelihood has its peak there."""
-        out = self.grid[place].astype(np.float64)
-        for i, (view, at) in enumerate(zip(views, place, strict=True)):
-            ratio = view.ratio()
-            if 0 < at < len(ratio) - 1:
-                bend = ratio[at - 1] - 2 * ratio[at] + ratio[at + 1]
-                if bend < 0 and ratio[at] >= max(ratio[at - 1], ratio[at + 1]):
-                    out[i] += 0.5 * (ratio[at - 1] - ratio[at + 1]) / bend * STEP_ANGSTROM
-        return out
-
-
 def _local_median(place: NDArray[np.int64], weight: Float, i: int, fallback: float) -> float:
     """Return the weighted median of the neighbours in tilt, the view itself left out."""
     index = np.arange(len(place))

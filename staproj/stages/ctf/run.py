@@ -8,7 +8,7 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from staproj.errors import InputError
+from staproj.errors import EmptyResultError, InputError
 from staproj.kernels import ctf_fit as fit
 from staproj.kernels.erase import erase_discs
 from staproj.model.ctf import CtfModel
@@ -63,10 +63,22 @@ def estimate_ctf(inputs: dict[str, Any], params: CtfParams, ctx: StageContext) -
     ctx.progress(0.5, 1.0, "fitting")
     hands = (-1, 1) if params.defocus_hand == "auto" else (int(params.defocus_hand),)
     result = fitter.fit(hands, params.astigmatism_max_um * ANGSTROM_PER_UM)
-    result = _settle_hand(result, fitter, params, ctx)
+    if result.measured:
+        result = _settle_hand(result, fitter, params, ctx)
+    elif nominal is None:
+        raise EmptyResultError(
+            f"no Thon rings found in any view (evidence {result.series_evidence:.0f}, {MIN_EVIDENCE:.0f} needed)",
+            where=series.tilt_series_id,
+            hint="set nominal_defocus_um of this tilt series to what the microscope aimed at",
+        )
+    else:
+        ctx.fallback(
+            f"Thon rings are too weak to measure: every view has the nominal {nominal / ANGSTROM_PER_UM:.2f} µm, "
+            f"hand {result.hand:+d}"
+        )
     model = _model(series, views, spectra, result, ctx)
     ctx.preview("mean_spectrum", picture)
-    _record(views, model, result, nominal, ctx)
+    _record(views, model, result, ctx)
     return {"ctf": model}
 
 
@@ -146,8 +158,7 @@ def _settle_hand(result: SeriesFit, fitter: SeriesFitter, params: CtfParams, ctx
     )
     if result.hand == -1:
         return result
-    fixed = fitter.fit((-1,), params.astigmatism_max_um * ANGSTROM_PER_UM)
-    return fixed
+    return fitter.fit((-1,), params.astigmatism_max_um * ANGSTROM_PER_UM)
 
 
 def _model(
@@ -194,9 +205,7 @@ def _model(
     )
 
 
-def _record(
-    views: ViewStack, model: CtfModel, result: SeriesFit, nominal: float | None, ctx: StageContext
-) -> None:
+def _record(views: ViewStack, model: CtfModel, result: SeriesFit, ctx: StageContext) -> None:
     index = views.view_index
     weak = result.evidence < MIN_VIEW_EVIDENCE
     mean = model.mean_defocus_angstrom[index] / ANGSTROM_PER_UM
@@ -229,19 +238,12 @@ def _record(
     ctx.metric("series_evidence", result.series_evidence)
     ctx.metric("hand_difference", result.hand_difference)
     ctx.metric("n_views_from_neighbours", float(weak.sum()))
-    if result.used_nominal and nominal is not None:
-        ctx.fallback(
-            f"Thon rings are too weak to measure: defocus near the nominal {nominal / ANGSTROM_PER_UM:.2f} µm"
-        )
-    elif result.series_evidence < MIN_EVIDENCE:
-        ctx.fallback("Thon rings are too weak to measure and no nominal defocus is known: the best guess is kept")
-    elif weak.any():
+    if result.measured and weak.any():
         ctx.fallback(f"{int(weak.sum())} views show no rings of their own: defocus follows their neighbours")
-    doubtful = result.series_evidence < MIN_EVIDENCE
     ctx.verdict(
         f"defocus {mean.min():.2f}-{mean.max():.2f} µm (median {np.median(mean):.2f}), hand {result.hand:+d} "
         f"(difference {result.hand_difference:.0f}), rings to {np.median(model.fit_resolution_angstrom[index]):.1f} Å, "
         f"median score {np.median(model.fit_score[index]):.2f}, {int(weak.sum())} of {len(index)} views from neighbours"
-        + (", NOT measured: no rings" if doubtful else ""),
-        warning=doubtful,
+        + ("" if result.measured else ", NOT measured: no rings"),
+        warning=not result.measured,
     )
