@@ -69,6 +69,7 @@ def run_steps(
     view = View.open(root)
     changes = intent.changes_for(view, sets or {}, items)
     view = View.open(root, changes, with_template=True)
+    view.check()
     order = list(view.graph.nodes) if targets is None else view.graph.needed_for(targets)
     for change in changes:
         if change.keys[1] not in order:
@@ -114,6 +115,7 @@ def rerun_step(
     start = intent.changes_to_match(view, from_run) if from_run else []
     changes = [*start, *intent.changes_for(View.open(root, start), full, items)]
     view = View.open(root, changes, with_template=True)
+    view.check()
     expected = view.expected(name)
     _check_items(view, name, expected, items)
     head = view.heads.get(name)

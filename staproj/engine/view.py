@@ -162,6 +162,12 @@ class View:
             return {item: part["digest"] for item, part in entry["items"].items()}
         return entry["digest"]
 
+    def check(self) -> None:
+        """Resolve every parameter of every step once, so that a bad value shows before anything runs."""
+        for node in self.graph.nodes.values():
+            for item in (None, *node.step.items):
+                self._resolve(node, item)
+
     def expected(self, name: str) -> Expected:
         """Work out what step ``name`` would be made from."""
         node = self.graph.node(name)

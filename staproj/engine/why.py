@@ -82,6 +82,7 @@ class Verdict:
 
 def assess_all(view: View) -> dict[str, Verdict]:
     """Judge every step, in order."""
+    view.check()
     newest = runs.latest_by_step(view.layout)
     verdicts: dict[str, Verdict] = {}
     for name in view.graph.nodes:

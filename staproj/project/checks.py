@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 from staproj.errors import StorageError
 
-_SPEC: dict[str, type | tuple[type, ...]] = {
+Form = dict[str, type | tuple[type, ...]]
+
+_SPEC: Form = {
     "run": str,
     "step": str,
     "stage": str,
@@ -26,7 +27,7 @@ _SPEC: dict[str, type | tuple[type, ...]] = {
     "software": dict,
     "preimage": dict,
 }
-_PREIMAGE: dict[str, type | tuple[type, ...]] = {
+_PREIMAGE: Form = {
     "stage": str,
     "cache_version": int,
     "seed": int,
@@ -35,7 +36,7 @@ _PREIMAGE: dict[str, type | tuple[type, ...]] = {
     "item_params": dict,
     "inputs": dict,
 }
-_USE: dict[str, type | tuple[type, ...]] = {"step": str, "run": str, "port": str, "kind": str, "digest": (str, dict)}
+_USE: Form = {"step": str, "run": str, "port": str, "kind": str, "digest": (str, dict)}
 _FILE = {"path": str, "size": int, "mtime_ns": int, "sha256": str}
 
 
@@ -85,7 +86,7 @@ def outputs(data: dict[str, Any], where: str) -> dict[str, Any]:
     return data
 
 
-def _has(data: Any, wanted: Mapping[str, type | tuple[type, ...]], where: str) -> None:
+def _has(data: Any, wanted: Form, where: str) -> None:
     if not isinstance(data, dict):
         raise _damaged("not a table", where)
     for key, kind in wanted.items():

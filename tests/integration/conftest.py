@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from tests.integration import toy_stages as toy
 
 
 @pytest.fixture
-def toys() -> Iterator[None]:
-    """Register the toy stages, with clean switches."""
+def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Register the toy stages, with clean switches; no test here cuts the power, so fsync is left out."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
     toy.CALLS.clear()
     toy.SWITCH.clear()
     with registry.temporarily(*toy.ALL):

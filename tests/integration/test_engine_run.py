@@ -155,7 +155,9 @@ def test_override_of_one_item_computes_that_item_only(project: Project):
     done = project.run(["shift"])[-1]
     assert toy.CALLS == [("toy_shift", "TS_02")]
     assert done["reused"] == ["TS_01", "TS_03"]
-    old, new = (project.root / "runs" / r / "out" / "TS_01" / "stack.bin" for r in ("r0002-shift", "r0007-shift"))
+    old, new = (
+        project.root / "runs" / r / "out" / "TS_01" / "stack.bin" for r in ("r0002-shift", "r0007-shift")
+    )
     assert old.samefile(new)
     show = project.show("shift")
     assert show["results"]["TS_01"]["reused_from"] == "r0002"
@@ -182,7 +184,7 @@ def test_run_for_one_item_only(project: Project):
 
 
 def test_command_line_is_above_overrides_of_items(project: Project):
-    """A value set for the whole step also replaces an item's own; set for an item, it stays with that item."""
+    """A value for the whole step also replaces an item's own; one for an item stays with that item."""
     edit(project, "[step.again]", "[step.shift.item.TS_02]\noffset_px = 5.0\n\n[step.again]")
     project.run()
     project.rerun("shift", sets={"offset_px": 6})
@@ -346,7 +348,11 @@ def test_progress_tells_steps_items_and_ends(project: Project):
     kinds = [(e.kind, e.step, e.item) for e in events if e.step in ("", "shift")]
     assert kinds[0] == ("plan", "", None)
     assert kinds[1] == ("step", "shift", None)
-    assert kinds[2:5] == [("item", "shift", "TS_01"), ("progress", "shift", "TS_01"), ("item-done", "shift", "TS_01")]
+    assert kinds[2:5] == [
+        ("item", "shift", "TS_01"),
+        ("progress", "shift", "TS_01"),
+        ("item-done", "shift", "TS_01"),
+    ]
     assert kinds[-1] == ("step-done", "shift", None)
     assert events[-1].step == "copy"
 
