@@ -144,7 +144,7 @@ def _with_random_phases(transform: Any, shape: tuple[int, ...], start: int, rng:
     amplitude = xp.abs(transform)
     keep = xp.asarray(beyond)
     mixed = xp.where(keep, xp.astype(amplitude, transform.dtype), transform)
-    return fft.irfftn(mixed * xp.astype(xp.asarray(factor), transform.dtype), s=shape)
+    return fft.irfftn(mixed * xp.astype(xp.asarray(factor), transform.dtype), s=shape, axes=(0, 1, 2))
 
 
 def _check_shapes(first: Array, second: Array) -> None:

@@ -20,6 +20,8 @@ def soft_edge(inside: NDArray[np.bool_], extend_voxel: float, edge_voxel: float)
     A voxel belongs to the grown mask if a voxel of the mask is closer than ``extend_voxel``. At
     distance d < ``edge_voxel`` outside of it the value is ``0.5 + 0.5 cos(pi d / edge)``.
     """
+    if not inside.any():
+        return np.zeros(inside.shape, dtype=np.float32)
     grown = inside
     if extend_voxel > 0:
         grown = inside | (scipy.ndimage.distance_transform_edt(~inside) < extend_voxel)

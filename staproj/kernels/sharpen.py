@@ -112,4 +112,4 @@ def _multiply(volume: Array, factor: Float) -> Array:
     xp = namespace(volume)
     fft = fft_module(volume)
     gain = xp.astype(xp.asarray(factor), volume.dtype)
-    return fft.irfftn(fft.rfftn(volume) * gain, s=tuple(volume.shape))
+    return fft.irfftn(fft.rfftn(volume) * gain, s=tuple(volume.shape), axes=(0, 1, 2))

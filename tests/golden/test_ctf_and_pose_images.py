@@ -31,7 +31,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_ctf_of_relion_images(shared_data: Path) -> None:
-    """relion_project with CTF is our CTF times the same without: astigmatism, phase plate, B-factor; scale 1."""
+    """relion_project with CTF is our CTF times the same without: astigmatism, phase plate, B-factor."""
     folder = shared_data / "golden" / "08_relion_project"
     plain, with_ctf = _images(folder / "proj.mrcs"), _images(folder / "projctf.mrcs")
     rows = read_star(folder / "projctf.star")["particles"]
@@ -91,7 +91,7 @@ def test_poses_of_relion_images(shared_data: Path) -> None:
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_ctf_images_of_warp(shared_data: Path, index: int) -> None:
-    """Warp's CTF images (gen_ctf.txt): astigmatism of 0.3 µm at 25 deg with phase plate, and 200 kV without."""
+    """Warp's CTF images (gen_ctf.txt): astigmatism at 25 deg with phase plate, and 200 kV without."""
     stored = mrcfile.read(shared_data / "warp" / "warpylib" / "ctf_reference.mrc")[index].astype(np.float64)
     case = (
         {"u": 1.65e4, "v": 1.35e4, "angle": 25.0, "phase": 72.0, "kv": 300.0, "a": 0.1, "px": 1.1, "s": 0.9},
