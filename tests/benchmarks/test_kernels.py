@@ -1,4 +1,4 @@
-"""Time of kernels that much else waits for; `make bench` prints the table, the test run only calls them once."""
+"""Time of kernels that much else waits for; `make bench` prints the table, a test run only calls them."""
 
 from __future__ import annotations
 

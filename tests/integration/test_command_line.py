@@ -83,7 +83,7 @@ def test_second_run_does_nothing_also_in_a_copy(project: Path, tmp_path: Path) -
 
 
 def test_rerun_makes_downstream_stale_and_says_why(project: Path, tmp_path: Path) -> None:
-    """After a rerun with another parameter exactly the steps downstream are stale, and `why` has old and new value."""
+    """After a rerun exactly the steps downstream are stale, and `why` has the old and the new value."""
     copy = tmp_path / "copy"
     shutil.copytree(project, copy)
     answer("rerun", "motion", "--set", "max_shift_angstrom=80", "--set", "align=false", cwd=copy)
@@ -172,7 +172,7 @@ def test_text_answers_are_for_people(project: Path) -> None:
     ],
 )
 def test_bad_manifest_is_named(project: Path, tmp_path: Path, old: str, new: str, names: str) -> None:
-    """A misspelt, mistyped or circular manifest gives one error that names file and key, exit 2, and changes nothing."""
+    """A misspelt, mistyped or circular manifest gives one error with file and key, and changes nothing."""
     copy = tmp_path / "bad"
     copy.mkdir()
     text = (project / "staproj.toml").read_text(encoding="utf-8")
