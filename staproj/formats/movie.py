@@ -64,7 +64,7 @@ class Movie:
         """
         raw: NDArray[Any] = self._tiff.frame(index) if self._tiff is not None else self._data[index]
         check_finite(raw, self.path, index)
-        return np.ascontiguousarray(raw, dtype=np.float32)
+        return np.array(raw, dtype=np.float32, order="C")
 
     def close(self) -> None:
         """Close the file."""
