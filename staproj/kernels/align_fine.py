@@ -31,6 +31,7 @@ Float = NDArray[np.float64]
 
 _PER_VIEW = 5  # dx, dy, axis (rad), tilt (rad), log magnification
 _BISQUARE = 4.685  # 95 % efficiency for Gaussian errors
+_SMALLEST_RESIDUAL_PX = 1e-3  # nobody measures beads better: below, every residual is as good as none
 
 
 class Variables(NamedTuple):
@@ -151,14 +152,14 @@ def bisquare_weights(residual: Float, weight: Float, k_factor: float = 1.0) -> F
     scaled = length / view_scale(length, seen)[None, :]
     values = scaled[seen]
     median = float(np.median(values))
-    madn = max(float(np.median(np.abs(values - median))) * 1.4826, 0.05 * median, 1e-9)
+    madn = max(float(np.median(np.abs(values - median))) * 1.4826, 0.05 * median, 0.05)
     x = np.clip((scaled - median) / (_BISQUARE * k_factor * madn), 0.0, 1.0)
     return np.where(seen, (1.0 - x * x) ** 2, 0.0)
 
 
 def view_scale(length: Float, seen: NDArray[np.bool_]) -> Float:
     """Return the median residual of every view, smoothed over neighbours and kept near the overall one."""
-    overall = max(float(np.median(length[seen])), 1e-9)
+    overall = max(float(np.median(length[seen])), _SMALLEST_RESIDUAL_PX)
     medians = np.array(
         [np.median(length[seen[:, v], v]) if seen[:, v].any() else overall for v in range(length.shape[1])]
     )

@@ -23,10 +23,13 @@ _STIFFEST = Variables(axis=1, tilt=0, magnification=0)
 _MIN_GAIN = 0.005
 """Relative decrease of the leave-out error below which more variables are not worth having."""
 
+_PATIENCE = 2
+"""Rungs without gain after which a variable is not freed further."""
+
 
 @dataclass(frozen=True)
 class ModelScore:
-    """One rung of the ladder: fit and prediction errors are mean distances in px."""
+    """One rung of the ladder: fit and prediction errors are mean distances in px (NaN: nothing to leave out)."""
 
     variables: Variables
     n_variables: int
@@ -77,14 +80,19 @@ def choose_variables(
     for _ in range(2):
         before = best.variables
         for name in allowed:
+            in_vain = 0
             for knots in _knot_ladder(n_views, group_views):
                 check()
                 trial = best.variables._replace(**{name: knots})
-                if trial in [score.variables for score in scores] or not _overdetermined(weight, trial):
-                    continue
-                scores.append(score_variables(tracks, weight, start, trial, folds))
-                if scores[-1].leave_out_px < best.leave_out_px * (1.0 - _MIN_GAIN):
-                    best = scores[-1]
+                known = [score for score in scores if score.variables == trial]
+                if in_vain == _PATIENCE or not _overdetermined(weight, trial):
+                    break
+                if not known:
+                    scores.append(score_variables(tracks, weight, start, trial, folds))
+                    known = scores[-1:]
+                better = known[0].leave_out_px < best.leave_out_px * (1.0 - _MIN_GAIN)
+                in_vain = 0 if better else in_vain + 1
+                best = known[0] if better else best
         if best.variables == before:
             break
     return best.variables, scores
@@ -98,6 +106,8 @@ def score_variables(
     length = np.linalg.norm(full.residual, axis=-1)
     errors: dict[str, list[float]] = {"bead": [0.0, 0.0], "run": [0.0, 0.0]}
     for kind, keep in folds:
+        if not (weight * keep > 0).any():
+            continue
         part = solve(tracks, weight * keep, full.views, variables, max_iterations=8, tolerance_px=1e-2)
         left = weight * (1.0 - keep)
         distance = _prediction_error(tracks, left, part.views, part.position, kind)
@@ -109,9 +119,13 @@ def score_variables(
         n_variables=variable_basis(weight.shape[1], variables).shape[1] + 3 * int((weight > 0).any(1).sum()),
         n_measured=2 * int((weight > 0).sum()),
         residual_px=float((weight * length).sum() / total),
-        leave_bead_px=errors["bead"][0] / max(errors["bead"][1], 1e-12),
-        leave_run_px=errors["run"][0] / max(errors["run"][1], 1e-12),
+        leave_bead_px=_mean(*errors["bead"]),
+        leave_run_px=_mean(*errors["run"]),
     )
+
+
+def _mean(total: float, weight: float) -> float:
+    return total / weight if weight > 0 else float("nan")
 
 
 def _prediction_error(tracks: Float, left: Float, views: Views, position: Float, kind: str) -> Float:

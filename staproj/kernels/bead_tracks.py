@@ -115,12 +115,8 @@ def remeasure(
         rows = np.flatnonzero(allowed[:, view])
         xy, sd = peaks_near(response[view], places[rows, view], radius * settings.diameter)
         tracks[rows, view], height[rows, view] = xy, sd
-    typical = (
-        np.nanmedian(np.where(np.isfinite(height), height, np.nan), axis=1, keepdims=True)
-        if len(height)
-        else 0
-    )
-    poor = ~(height >= np.maximum(min_height_sd, 0.35 * np.nan_to_num(typical)))
+    typical = typical_height(height)[:, None]
+    poor = ~(height >= np.maximum(min_height_sd, 0.35 * typical))
     tracks[poor], height[poor] = np.nan, np.nan
     return replace(model, tracks=tracks, height=height)
 
@@ -140,6 +136,32 @@ def solve_model(model: BeadModel, variables: Variables, max_residual: float) -> 
         position=solution.position,
     )
     return kept, np.where(drop, 0.0, robust)
+
+
+def rescue_views(
+    candidates: list[Candidates], model: BeadModel, used: Bool, settings: TrackSettings
+) -> tuple[BeadModel, list[int]]:
+    """Vote again for views that show less than a third of the beads they should; return them, too.
+
+    Their shifts start from the mean of the two nearest good views, with the whole 3-D model at hand.
+    """
+    places = predict(model.views, model.position)
+    expected = np.maximum((visible(places, settings) & isolated(places, settings)).sum(axis=0), 1)
+    share = model.found.sum(axis=0) / expected
+    good = np.flatnonzero(used & (share > 1 / 3))
+    lost = [int(v) for v in np.flatnonzero(used & (share <= 1 / 3))]
+    if not len(good):
+        return model, lost
+    shift = model.views.shift.copy()
+    for view in lost:
+        near = good[np.argsort(np.abs(model.views.tilt[good] - model.views.tilt[view]), kind="stable")[:2]]
+        shift[view] = shift[near].mean(axis=0)
+        if not len(candidates[view].xy):
+            continue
+        moved = replace(model, views=replace(model.views, shift=shift))
+        guess = predict(_view(moved.views, view), model.position)[:, 0]
+        shift[view] += vote_shift(guess, candidates[view].xy, 2.0 * settings.shift_search, settings.diameter)
+    return replace(model, views=replace(model.views, shift=shift)), lost
 
 
 def find_more_beads(
@@ -190,7 +212,7 @@ def drop_poor_beads(model: BeadModel, used: Bool, settings: TrackSettings) -> Be
     possible = (visible(places, settings) & used[None, :]).sum(axis=1)
     found = model.found.sum(axis=1)
     good = (found >= 4) & (found >= settings.min_fraction * np.minimum(possible, used.sum()))
-    typical = np.array([np.median(h[np.isfinite(h)]) if np.isfinite(h).any() else 0.0 for h in model.height])
+    typical = typical_height(model.height)
     if good.any():
         strong = float(np.median(np.sort(typical[good])[::-1][:10]))
         good &= typical > 0.35 * strong
@@ -204,6 +226,11 @@ def drop_poor_beads(model: BeadModel, used: Bool, settings: TrackSettings) -> Be
             kept.append(int(bead))
     keep = np.array(sorted(kept), dtype=np.int64)
     return replace(model, tracks=model.tracks[keep], height=model.height[keep], position=model.position[keep])
+
+
+def typical_height(height: Float) -> Float:
+    """Return the median peak height of every bead ``[bead]``, 0 for one that was never measured."""
+    return np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else 0.0 for row in height])
 
 
 def visible(places: Float, settings: TrackSettings) -> Bool:

@@ -28,6 +28,8 @@ from staproj.kernels.backproject import (
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
+_RAY_SHARE = 0.08
+"""Voxels below this share of the strongest near their column count as rays of it."""
 _MAX_TRIED = 12
 """Beads whose heights are tried as heights of planes: enough to meet both surfaces."""
 
@@ -111,7 +113,9 @@ def find_density(power: Float32, threshold_sd: float, min_voxels: int, border: i
     noise = excess[outer][:, inner]
     spread = max(1.4826 * float(np.median(np.abs(noise - np.median(noise)))), 1e-6)
     excess /= np.float32(spread)
-    mask = (excess > threshold_sd) & inner[None]
+    # rays run up and down from what is strong, gold above all: they stay far below its own power
+    strongest = scipy.ndimage.maximum_filter(excess.max(axis=0), size=2 * border + 1)
+    mask = (excess > np.maximum(threshold_sd, _RAY_SHARE * strongest)[None]) & inner[None]
     labels, n = scipy.ndimage.label(mask)
     if n:
         sizes = np.bincount(labels.ravel())
@@ -121,15 +125,24 @@ def find_density(power: Float32, threshold_sd: float, min_voxels: int, border: i
     return Density(mask, excess, peak)
 
 
-def extent_along(height: Float, weight: Float, step: float, share: float = 0.1) -> tuple[float, float]:
-    """Return the outer heights where the weight a step exceeds ``share`` of its 90th percentile."""
-    first = np.floor(height.min() / step)
+def extent_along(
+    height: Float, weight: Float, step: float, *, share: float = 0.1, gap: float = 400.0
+) -> tuple[float, float]:
+    """Return the outer heights of the heaviest run in which the weight a step exceeds a ``share`` of its peak.
+
+    Runs closer than ``gap`` count as one; what lies farther off (rays at the rim of the tomogram, dirt) does not.
+    """
+    first = np.floor(height.min() / step) - 1
     index = (np.floor(height / step) - first).astype(np.int64)
-    profile = np.bincount(index, weight).astype(np.float64)
+    profile = np.bincount(index, weight, int(index.max()) + 2)
     smooth = scipy.ndimage.gaussian_filter1d(profile, 1.0, mode="constant")
-    level = share * float(np.percentile(smooth[smooth > 0], 90))
-    above = np.flatnonzero(smooth > level)
-    return float((first + above[0]) * step), float((first + above[-1] + 1) * step)
+    above = smooth > share * float(smooth.max())
+    width = 2 * int(0.5 * gap / step) + 1
+    joined = scipy.ndimage.binary_closing(np.pad(above, width), np.ones(width))[width:-width]
+    labels, n = scipy.ndimage.label(joined)
+    mass = [float(smooth[labels == run + 1].sum()) for run in range(n)]
+    inside = np.flatnonzero((labels == 1 + int(np.argmax(mass))) & above)
+    return float((first + inside[0]) * step), float((first + inside[-1] + 1) * step)
 
 
 def fit_layers(

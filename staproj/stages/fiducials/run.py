@@ -18,6 +18,7 @@ from staproj.kernels.bead_tracks import (
     follow_beads,
     isolated,
     remeasure,
+    rescue_views,
     solve_model,
     visible,
 )
@@ -44,6 +45,7 @@ Float = NDArray[np.float64]
 
 _BEAD_PX = 12.0  # wide enough for a tenth of a pixel, small enough to be quick
 _LOWEST_PEAK_SD = 5.0
+_LOWEST_SEED_SD = 6.5
 _PROFILE_STEP_PX = 0.5
 
 
@@ -122,6 +124,7 @@ def _track(views: ViewStack, diameter: float, params: FiducialsParams, ctx: Stag
         ctx.progress(2 + number, params.rounds + 2, "measuring beads anew")
         ctx.check_cancelled()
         model, _ = solve_model(model, _variables(model), limit)
+        model, lost = rescue_views(peaks, model, used, settings)
         model = find_more_beads(peaks, model, used, 0.6 * threshold, settings)
         model = remeasure(response, model, used, settings, 0.4, _LOWEST_PEAK_SD)
         model, weight = solve_model(model, _variables(model), limit)
@@ -136,6 +139,8 @@ def _track(views: ViewStack, diameter: float, params: FiducialsParams, ctx: Stag
             response, peaks = _search(flat, profile, settings, ctx)
         limit = params.max_residual_diameter * settings.diameter
     model, weight = solve_model(model, _variables(model), limit)
+    if lost:
+        ctx.log(f"views that had to be searched for again: {views.view_index[lost].tolist()}")
     return _Result(model, weight, settings, profile)
 
 
@@ -165,10 +170,10 @@ def _variables(model: BeadModel) -> Variables:
 
 
 def _seed_threshold(peaks: list[Candidates], tilt: Float) -> float:
-    """Return 0.4 of the median strength of the five strongest peaks of the middle views, at least 8 SD."""
+    """Return 0.4 of the median strength of the five strongest peaks of the middle views, at least 6.5 SD."""
     middle = np.argsort(np.abs(tilt), kind="stable")[:7]
     strongest = [np.median(peaks[v].height[:5]) for v in middle if len(peaks[v].height)]
-    return max(8.0, 0.4 * float(np.median(strongest))) if strongest else 8.0
+    return max(_LOWEST_SEED_SD, 0.4 * float(np.median(strongest))) if strongest else _LOWEST_SEED_SD
 
 
 def _no_beads(where: str, threshold: float) -> EmptyResultError:
@@ -200,8 +205,8 @@ def _record(result: _Result, views: ViewStack, diameter: float, ctx: StageContex
     model, settings, pixel = result.model, result.settings, views.pixel_size_angstrom
     places = predict(model.views, model.position)
     inside = visible(places, settings)
-    clear = inside & isolated(places, settings)
     found = model.found
+    clear = (inside & isolated(places, settings)) | found
     residual = np.where(found, np.linalg.norm(np.nan_to_num(model.tracks) - places, axis=-1), np.nan) * pixel
     ctx.table(
         "beads",

@@ -84,23 +84,19 @@ def _fit(tracks: FiducialTracks, start: TiltGeometry, params: FineAlignParams, c
         log_mag=np.log(start.magnification[index]),
         shift=start.shift_xy_angstrom[index] / start.pixel_size_angstrom,
     )
-    base, allowed = _freedom(params, int((seen.sum(axis=1) >= 4).sum()), ctx)
-    robust = weight
+    n_beads = int((seen.sum(axis=1) >= 4).sum())
+    base, allowed = _freedom(params, n_beads, ctx)
+    rough, robust = solve(xy, weight, first, base), weight
     if params.robust:
-        rough, robust = solve_robust(xy, weight, first, base, k_factor=params.k_factor)
-    else:
-        rough = solve(xy, weight, first, base)
+        # weights of a stiff model would call real deformation an outlier: weigh by a freer one
+        free = base._replace(**dict.fromkeys(allowed, 5)) if n_beads >= 8 else base
+        _, robust = solve_robust(xy, weight, rough.views, free, k_factor=params.k_factor)
     ctx.progress(1, 3, "comparing models by leave-out error")
     variables, scores = choose_variables(
         xy, robust, rough.views, base=base, allowed=allowed, check=ctx.check_cancelled
     )
     ctx.progress(2, 3, "solving")
     if params.robust:
-        # weights of a stiff model call real deformation an outlier: weigh anew, then look again
-        _, robust = solve_robust(xy, weight, rough.views, variables, k_factor=params.k_factor)
-        variables, scores = choose_variables(
-            xy, robust, rough.views, base=base, allowed=allowed, check=ctx.check_cancelled
-        )
         solution, robust = solve_robust(xy, weight, rough.views, variables, k_factor=params.k_factor)
     else:
         solution = solve(xy, weight, rough.views, variables)
@@ -158,8 +154,10 @@ def _record(fit: _Fit, geometry: TiltGeometry, start: TiltGeometry, ctx: StageCo
     ctx.metric("residual_mean_px", mean, Unit.PIXEL)
     ctx.metric("residual_mean_nm", mean * pixel / ANGSTROM_PER_NM, Unit.NANOMETRE)
     ctx.metric("residual_unweighted_mean_px", float(length[fit.seen].mean()), Unit.PIXEL)
-    ctx.metric("leave_out_error_px", chosen.leave_out_px, Unit.PIXEL)
-    ctx.metric("leave_out_error_nm", chosen.leave_out_px * pixel / ANGSTROM_PER_NM, Unit.NANOMETRE)
+    known = bool(np.isfinite(chosen.leave_out_px))
+    if known:
+        ctx.metric("leave_out_error_px", chosen.leave_out_px, Unit.PIXEL)
+        ctx.metric("leave_out_error_nm", chosen.leave_out_px * pixel / ANGSTROM_PER_NM, Unit.NANOMETRE)
     ctx.metric("n_beads", len(fit.seen))
     ctx.metric("n_measured", chosen.n_measured)
     ctx.metric("n_variables", chosen.n_variables)
@@ -171,10 +169,10 @@ def _record(fit: _Fit, geometry: TiltGeometry, start: TiltGeometry, ctx: StageCo
     v = fit.variables
     ctx.verdict(
         f"residual {mean:.2f} px ({mean * pixel / ANGSTROM_PER_NM:.2f} nm) for {len(fit.seen)} beads, "
-        f"leave-out error {chosen.leave_out_px:.2f} px; knots: axis {v.axis}, tilt {v.tilt}, "
+        f"leave-out error {f'{chosen.leave_out_px:.2f} px' if known else 'unknown'}; knots: axis {v.axis}, tilt {v.tilt}, "
         f"magnification {v.magnification}; "
         f"axis {geometry.tilt_axis_deg[fit.index].mean():.2f}°",
-        warning=chosen.leave_out_px > 3.0 or len(missing) > 0,
+        warning=not chosen.leave_out_px < 3.0 or len(missing) > 0,
     )
 
 

@@ -35,6 +35,7 @@ _SIGNIFICANT = 0.05
 _DENSITY_COVERAGE = 0.4
 _BLOCK_ANGSTROM = 300.0
 _MIN_SIZE_ANGSTROM = 150.0
+_UNKNOWN_THICKNESS_ANGSTROM = 3000.0  # thicker than ice that tomograms are made of as a rule
 _NEAR_RIGHT_ANGLE_DEG = 15.0
 
 
@@ -163,7 +164,7 @@ def _look(
     z, y, x = np.nonzero(density.mask)
     centre = np.array([shape[2] // 2, shape[1] // 2, shape[0] // 2])
     points = (np.stack([x, y, z], axis=-1) - centre) * voxel
-    weight = density.excess[density.mask].astype(np.float64)
+    weight = np.minimum(density.excess[density.mask].astype(np.float64), 3.0 * params.density_threshold_sd)
     ctx.preview("density_from_the_side", np.sqrt(power.mean(axis=1)))
     ctx.preview("middle_section", volume[shape[0] // 2 - 2 : shape[0] // 2 + 3].mean(axis=0))
     return _Evidence(density, points, weight, voxel, beads, diameter)
@@ -191,7 +192,7 @@ def _tilts(evidence: _Evidence, params: PositionParams, ctx: StageContext) -> tu
 
 
 def tilts_of_plane(slope_x: float, slope_y: float) -> tuple[float, float]:
-    """Return (tilt offset, x-tilt) in deg whose ``Ry Rx`` turns +z to the normal of a plane of given slopes."""
+    """Return (tilt offset, x-tilt) in deg whose ``Ry Rx`` turns +z to the normal of a plane."""
     norm = np.sqrt(1.0 + slope_x**2 + slope_y**2)
     tilt, x_tilt = -np.arctan(slope_x), np.arcsin(slope_y / norm)
     return float(np.rad2deg(tilt)) + 0.0, float(np.rad2deg(x_tilt)) + 0.0
@@ -246,9 +247,11 @@ def _extent(
             (float(heights.min()) - evidence.bead_diameter, float(heights.max()) + evidence.bead_diameter)
         )
     if not len(evidence.points):
-        half = 0.5 * params.search_thickness_angstrom
-        ctx.fallback(f"nothing dense was found: the slab is as thick as the search, {2 * half:.0f} Å")
-        bounds.append((-half, half))
+        middle = 0.5 * (bounds[0][0] + bounds[0][1]) if bounds else 0.0
+        half = 0.5 * (bounds[0][1] - bounds[0][0]) + 3.0 * params.margin_angstrom if bounds else 0.0
+        half = max(half, _UNKNOWN_THICKNESS_ANGSTROM / 2)
+        ctx.fallback(f"nothing dense was found: {2 * half:.0f} Å about the beads (or the origin) are taken")
+        bounds.append((middle - half, middle + half))
     return min(low for low, _ in bounds), max(high for _, high in bounds)
 
 
