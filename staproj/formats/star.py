@@ -6,6 +6,7 @@ number 1), files appear by rename and hold no date, so that equal content gives 
 
 from __future__ import annotations
 
+import linecache
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,6 +55,8 @@ def read_star(path: Path) -> dict[str, Block]:
 
     if not path.is_file():
         raise InputError("the STAR file does not exist", where=str(path))
+    # starfile reads through linecache, which after a failed read would serve the old lines of this file.
+    linecache.clearcache()
     try:
         blocks = starfile.read(path, always_dict=True, parse_as_string=list(TEXT_COLUMNS))
     except Exception as error:
