@@ -29,7 +29,7 @@ _PATIENCE = 2
 
 @dataclass(frozen=True)
 class ModelScore:
-    """One rung of the ladder: fit and prediction errors are mean distances in px (NaN: nothing to leave out)."""
+    """One rung of the ladder: errors are mean distances in px (NaN where nothing can be left out)."""
 
     variables: Variables
     n_variables: int

@@ -128,9 +128,10 @@ def find_density(power: Float32, threshold_sd: float, min_voxels: int, border: i
 def extent_along(
     height: Float, weight: Float, step: float, *, share: float = 0.1, gap: float = 400.0
 ) -> tuple[float, float]:
-    """Return the outer heights of the heaviest run in which the weight a step exceeds a ``share`` of its peak.
+    """Return the ends of the heaviest run of heights whose weight a step exceeds a ``share`` of the peak.
 
-    Runs closer than ``gap`` count as one; what lies farther off (rays at the rim of the tomogram, dirt) does not.
+    Runs closer than ``gap`` count as one; what lies farther off (rays at the rim of the tomogram, dirt) is
+    left out.
     """
     first = np.floor(height.min() / step) - 1
     index = (np.floor(height / step) - first).astype(np.int64)

@@ -1,1 +1,1 @@
-"""Starting poses on surfaces."""
+"""Coarse alignment by cross-correlation."""

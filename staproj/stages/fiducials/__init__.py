@@ -1,1 +1,1 @@
-"""Starting poses on surfaces."""
+"""Gold beads found and followed."""

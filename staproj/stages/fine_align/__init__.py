@@ -1,1 +1,1 @@
-"""Starting poses on surfaces."""
+"""Fine alignment by bundle adjustment of bead tracks."""

@@ -167,9 +167,10 @@ def _record(fit: _Fit, geometry: TiltGeometry, start: TiltGeometry, ctx: StageCo
     if len(missing):
         ctx.fallback(f"views {missing.tolist()} show no bead: placed between their neighbours")
     v = fit.variables
+    left_out = f"{chosen.leave_out_px:.2f} px" if known else "unknown"
     ctx.verdict(
         f"residual {mean:.2f} px ({mean * pixel / ANGSTROM_PER_NM:.2f} nm) for {len(fit.seen)} beads, "
-        f"leave-out error {f'{chosen.leave_out_px:.2f} px' if known else 'unknown'}; knots: axis {v.axis}, tilt {v.tilt}, "
+        f"leave-out error {left_out}; knots: axis {v.axis}, tilt {v.tilt}, "
         f"magnification {v.magnification}; "
         f"axis {geometry.tilt_axis_deg[fit.index].mean():.2f}°",
         warning=not chosen.leave_out_px < 3.0 or len(missing) > 0,

@@ -1,1 +1,1 @@
-"""Starting poses on surfaces."""
+"""The slab of ice and the frame that lies in it."""
