@@ -22,8 +22,8 @@ class CtfModel:
     ``defocus_hand`` is -1 where a point nearer the source (larger depth z') is less underfocused, as IMOD
     and RELION's rlnTomoHand = -1 have it, and +1 for the opposite.
     ``fit_score`` is the correlation of the fit, ``fit_resolution_angstrom`` where it stops to hold.
-    ``searched_from_um`` to ``searched_to_um`` is the range of defocus that was looked at: a result is the best
-    within it, and one at its edge says little (``None``: not from a search).
+    ``searched_from_um`` to ``searched_to_um`` is the range of defocus that was looked at: a result is the
+    best within it, and one at its edge says little (``None``: not from a search).
     """
 
     tilt_series_id: str

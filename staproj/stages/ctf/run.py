@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
+import staproj.kernels.ctf_fit as fit
 from staproj.errors import EmptyResultError, InputError
-from staproj.kernels import ctf_fit as fit
 from staproj.kernels.erase import erase_discs
 from staproj.model.ctf import CtfModel
 from staproj.model.tilt_series import TiltSeries
@@ -67,16 +68,17 @@ def estimate_ctf(inputs: dict[str, Any], params: CtfParams, ctx: StageContext) -
         result = _settle_hand(result, fitter, params, ctx)
     elif nominal is None:
         raise EmptyResultError(
-            f"no Thon rings found in any view (evidence {result.series_evidence:.0f}, {MIN_EVIDENCE:.0f} needed)",
+            f"no Thon rings found (evidence {result.series_evidence:.0f}, {MIN_EVIDENCE:.0f} needed)",
             where=series.tilt_series_id,
             hint="set nominal_defocus_um of this tilt series to what the microscope aimed at",
         )
     else:
         ctx.fallback(
-            f"Thon rings are too weak to measure: every view has the nominal {nominal / ANGSTROM_PER_UM:.2f} µm, "
-            f"hand {result.hand:+d}"
+            f"Thon rings are too weak to measure: every view has the nominal "
+            f"{nominal / ANGSTROM_PER_UM:.2f} µm, hand {result.hand:+d}"
         )
     model = _model(series, views, spectra, result, ctx)
+    model = replace(model, searched_from_um=params.defocus_min_um, searched_to_um=params.defocus_max_um)
     ctx.preview("mean_spectrum", picture)
     _record(views, model, result, ctx)
     return {"ctf": model}
@@ -95,13 +97,15 @@ def _nominal(series: TiltSeries, params: CtfParams) -> float | None:
 def _spectra(
     views: ViewStack, series: TiltSeries, params: CtfParams, finest: float, ctx: StageContext
 ) -> tuple[SeriesSpectra, Float32]:
-    """Take whitened spectra of all tiles; also return a picture of the mean spectrum over the three lowest tilts."""
+    """Take whitened spectra of all tiles; also return a picture: the mean spectrum of the three lowest tilts."""
     px = views.pixel_size_angstrom
     shape = (views.images.shape[1], views.images.shape[2])
-    tile = 2 * round(min(params.tile_size_angstrom / px, min(shape)) / 2)
+    tile = 2 * round(min(params.tile_size_angstrom / px, *shape) / 2)
     if tile < 32:
         raise InputError(
-            f"a tile would have only {tile} pixels", where=series.tilt_series_id, hint="raise tile_size_angstrom"
+            f"a tile would have only {tile} pixels",
+            where=series.tilt_series_id,
+            hint="raise tile_size_angstrom",
         )
     positions = fit.tile_positions(shape, tile)
     bins = fit.spectrum_bins(tile, px, 1 / params.fit_low_angstrom, 1 / finest, N_SECTORS)
@@ -130,7 +134,9 @@ def _spectra(
         if i in flat:
             picture += fit.mean_power(image, positions, tile)
     microscope = series.microscope
-    optics = fit.Optics(microscope.voltage_kv, microscope.spherical_aberration_mm, microscope.amplitude_contrast)
+    optics = fit.Optics(
+        microscope.voltage_kv, microscope.spherical_aberration_mm, microscope.amplitude_contrast
+    )
     return SeriesSpectra(residuals, depths, bins, optics), np.log(picture + 1e-9).astype(np.float32)
 
 
@@ -154,7 +160,8 @@ def _settle_hand(result: SeriesFit, fitter: SeriesFitter, params: CtfParams, ctx
     if params.defocus_hand != "auto" or result.hand_difference >= MIN_HAND_DIFFERENCE:
         return result
     ctx.fallback(
-        f"the hand of the defocus gradient cannot be told (difference {result.hand_difference:.1f}): taken as -1"
+        "the hand of the defocus gradient cannot be told "
+        f"(difference {result.hand_difference:.1f}): taken as -1"
     )
     if result.hand == -1:
         return result
@@ -173,12 +180,16 @@ def _model(
         azimuth = np.deg2rad(2 * spectra.bins.azimuth_deg)
         own = result.defocus[i] + result.along[i] * np.cos(azimuth) + result.across[i] * np.sin(azimuth)
         local = own[None, :] + result.hand * spectra.depth_angstrom[i][:, None]
-        mean, weight = fit.equiphase_average(spectra.residual[i], local, spectra.bins, float(result.defocus[i]))
+        mean, weight = fit.equiphase_average(
+            spectra.residual[i], local, spectra.bins, float(result.defocus[i])
+        )
         model = fit.thon_table(
-            np.array([result.defocus[i], result.defocus[i] + 1]), spectra.bins, result.envelope, spectra.optics,
-            SMOOTH_DEGREE,
+            np.array([result.defocus[i], result.defocus[i] + 1]), spectra.bins, result.envelope,
+            spectra.optics, SMOOTH_DEGREE,
         ).model[0]  # fmt: skip
-        scores[i], resolutions[i] = fit.fit_quality(mean, model, weight, spectra.bins.frequency, _WINDOW_RINGS)
+        scores[i], resolutions[i] = fit.fit_quality(
+            mean, model, weight, spectra.bins.frequency, _WINDOW_RINGS
+        )
         name = f"view_{views.view_index[i]:03d}_tilt_{tilts[i]:+.1f}"
         for what, y in (("spectrum", mean), ("fit", model)):
             ctx.curve(
@@ -228,9 +239,7 @@ def _record(views: ViewStack, model: CtfModel, result: SeriesFit, ctx: StageCont
         "series_evidence", result.scan_defocus / ANGSTROM_PER_UM, result.scan,
         x_label="defocus_um", y_label="log_evidence",
     )  # fmt: skip
-    ctx.curve(
-        "defocus", views.geometry.tilt_deg[index], mean, x_label="tilt_deg", y_label="defocus_um"
-    )
+    ctx.curve("defocus", views.geometry.tilt_deg[index], mean, x_label="tilt_deg", y_label="defocus_um")
     ctx.metric("defocus_median_um", float(np.median(mean)), Unit.MICROMETRE)
     ctx.metric("astigmatism_median_um", float(np.median((model.defocus_u_um - model.defocus_v_um)[index])),
                Unit.MICROMETRE)  # fmt: skip
@@ -242,8 +251,10 @@ def _record(views: ViewStack, model: CtfModel, result: SeriesFit, ctx: StageCont
         ctx.fallback(f"{int(weak.sum())} views show no rings of their own: defocus follows their neighbours")
     ctx.verdict(
         f"defocus {mean.min():.2f}-{mean.max():.2f} µm (median {np.median(mean):.2f}), hand {result.hand:+d} "
-        f"(difference {result.hand_difference:.0f}), rings to {np.median(model.fit_resolution_angstrom[index]):.1f} Å, "
-        f"median score {np.median(model.fit_score[index]):.2f}, {int(weak.sum())} of {len(index)} views from neighbours"
+        f"(difference {result.hand_difference:.0f}), "
+        f"rings to {np.median(model.fit_resolution_angstrom[index]):.1f} Å, "
+        f"median score {np.median(model.fit_score[index]):.2f}, "
+        f"{int(weak.sum())} of {len(index)} views from neighbours"
         + ("" if result.measured else ", NOT measured: no rings"),
         warning=not result.measured,
     )
