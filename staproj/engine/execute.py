@@ -346,8 +346,11 @@ class _Work:
     def _verdict(self) -> str:
         if len(self.done) == 1:
             return str(next(iter(self.done.values()))["verdict"])
-        warned = sum(bool(entry["warning"]) for entry in self.done.values())
-        return f"{len(self.done)} tilt series" + (f", {warned} with a warning" if warned else "")
+        warned = [item for item, entry in self.done.items() if entry["warning"]]
+        shown = warned[0] if warned else next(iter(self.done))
+        told = str(self.done[shown]["verdict"])
+        warning = f", {len(warned)} with a warning" if warned else ""
+        return f"{len(self.done)} tilt series{warning}" + (f"; {shown}: {told}" if told else "")
 
     def _spec(self) -> dict[str, Any]:
         items = [unit for unit in self.units if unit is not None]

@@ -38,6 +38,7 @@ def apply(text: str, changes: Sequence[Change]) -> str:
         new = tomlkit.dumps(document)
     except (TOMLKitError, TypeError, AttributeError) as error:
         raise ManifestError(f"cannot edit the manifest: {error}", hint="make this change by hand") from error
+    new = new.rstrip("\n") + "\n"
     if "\r\n" in text:
         new = new.replace("\r\n", "\n").replace("\n", "\r\n")
     if tomllib.loads(new) != wanted:
@@ -109,7 +110,29 @@ def _set_toml(document: Any, change: Change) -> None:
     if name in table and hasattr(table[name], "trivia") and not isinstance(table[name], AbstractTable):
         trivia = table[name].trivia
         new.trivia.comment_ws, new.trivia.comment = trivia.comment_ws, trivia.comment
-    table[name] = new
+    if name in table:
+        table[name] = new
+    else:
+        _add_after_last(table, name, new)
+
+
+def _add_after_last(table: Any, name: str, new: Any) -> None:
+    """Put a new key under the last plain key of a table, above blank lines and comments that end it."""
+    container = getattr(table, "value", table)
+    last = None
+    if not isinstance(table, tomlkit.items.InlineTable):
+        for key, item in getattr(container, "body", ()):
+            if key is not None and not isinstance(item, AbstractTable | tomlkit.items.AoT):
+                last = key
+    if last is None:
+        if not isinstance(table, tomlkit.items.InlineTable):
+            new.trivia.trail = "\n\n"
+        table[name] = new
+        return
+    previous = container.item(last)
+    new.trivia.trail = previous.trivia.trail or "\n"
+    previous.trivia.trail = "\n"
+    container._insert_after(last, name, new)
 
 
 def _plain(value: Any) -> Any:
