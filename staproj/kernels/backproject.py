@@ -1,7 +1,7 @@
 """Weighted back-projection of views onto a block of voxels.
 
 A view is first brought onto a grid (u, v) in which the back-projection is one-dimensional. With the
-view's 2 x 3 projection ``A`` (specimen to image), ``xy = B (u, v) + centre`` where ``B = [A_x / |A_x|, A_y]``::
+view's 2 x 3 projection ``A`` (specimen to image), ``xy = B (u, v) + centre``, ``B = [A_x / |A_x|, A_y]``::
 
     u = |A_x| X + alpha Z        v = Y + beta Z        A_z = alpha B_u + beta B_v
 
@@ -124,7 +124,7 @@ def filter_rows(rows: Array, cutoff: float, falloff: float, oversampling: int = 
 
 
 def grid_height(grids: list[ViewGrid], n_y: int, z_reach: float) -> int:
-    """Return the number of v samples that ``back_project`` needs for ``n_y`` rows up to height ``z_reach``."""
+    """Return how many samples of v ``back_project`` needs for ``n_y`` rows up to height ``z_reach``."""
     shift = max(abs(grid.row_z) for grid in grids) * z_reach
     return 2 * int(np.ceil((_ROWS * -(-n_y // _ROWS) + 1) / 2 + shift + 2 + _ROWS / 2))
 
@@ -221,5 +221,8 @@ def _back_project(
                                     m = np.uint64(k)
                                     h = m + np.uint64(1)
                                     block[o + m] += (
-                                        ll * rows[a + m] + rl * rows[b + m] + lh * rows[a + h] + rh * rows[b + h]
+                                        ll * rows[a + m]
+                                        + rl * rows[b + m]
+                                        + lh * rows[a + h]
+                                        + rh * rows[b + h]
                                     )

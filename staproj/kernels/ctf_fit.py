@@ -5,10 +5,10 @@ are whitened, averaged in bins of depth and azimuth, and compared with the model
 
     S(k) - 1 = smooth(k) + E(k) CTF²(k; defocus)
 
-whose log-likelihood ``sum n (S x - x²/2)``, x = E CTF² freed of the smooth part, is tabulated once over a grid of
-defocus. The likelihood of a view for any defocus, astigmatism and hand is then a sum of table look-ups, and those
-of views can be added. The scheme is ours; tile-wise spectra of tilted specimens go back to CTFFIND's
-tilt option (Rohou & Grigorieff 2015), the whitening by a smooth fit to CTFFIND too.
+whose log-likelihood ``sum n (S x - x²/2)``, x = E CTF² freed of the smooth part, is tabulated once over a
+grid of defocus. The likelihood of a view for any defocus, astigmatism and hand is then a sum of table
+look-ups, and those of views can be added. The scheme is ours; tile-wise spectra of tilted specimens go
+back to CTFFIND's tilt option (Rohou & Grigorieff 2015), the whitening by a smooth fit to CTFFIND too.
 Frequencies in 1/Å, lengths and defocus in Å.
 """
 
@@ -36,8 +36,9 @@ INDEPENDENT_FRACTION = 0.3
 class SpectrumBins:
     """Rings and sectors of a tile's half-plane spectrum.
 
-    ``average`` is a sparse ``[sector * ring, pixel]`` matrix of means, ``count`` how many coefficients each holds;
-    ``frequency`` the root-mean-square frequency of every ring (1/Å); ``azimuth_deg`` of every sector from +x to +y.
+    ``average`` is a sparse ``[sector * ring, pixel]`` matrix of means, ``count`` how many coefficients each
+    holds; ``frequency`` the root-mean-square frequency of every ring (1/Å); ``azimuth_deg`` the middle of
+    every sector, from +x to +y.
     """
 
     average: Any
@@ -64,8 +65,8 @@ def spectrum_bins(
     tile: int, pixel_size_angstrom: float, lowest: float, highest: float, n_sectors: int
 ) -> SpectrumBins:
     """Lay rings of one Fourier pixel and sectors of 180 / n degrees over a tile's half-plane."""
-    fy = np.fft.fftfreq(tile)[:, None]  # noqa: TID251 - frequencies only, no transform
-    fx = np.fft.rfftfreq(tile)[None, :]  # noqa: TID251
+    fy = np.fft.fftfreq(tile)[:, None]
+    fx = np.fft.rfftfreq(tile)[None, :]
     k = np.hypot(fy, fx) / pixel_size_angstrom
     step = 1.0 / (tile * pixel_size_angstrom)
     first = int(np.ceil(lowest / step))
@@ -82,14 +83,17 @@ def spectrum_bins(
         ((1.0 / count[label]).astype(np.float32), (label, pixel)), shape=(n_sectors * n_rings, k.size)
     )
     power = np.bincount(ring[inside], weights=k[inside] ** 2, minlength=n_rings)
-    frequency = np.sqrt(power / np.maximum(np.bincount(ring[inside], minlength=n_rings), 1))
+    frequency: Float = np.sqrt(power / np.maximum(np.bincount(ring[inside], minlength=n_rings), 1))
     return SpectrumBins(
-        matrix, count.reshape(n_sectors, n_rings), frequency, (np.arange(n_sectors) + 0.5) * width
+        matrix,
+        count.reshape(n_sectors, n_rings),
+        frequency,
+        (np.arange(n_sectors, dtype=np.float64) + 0.5) * width,
     )
 
 
 def tile_spectra(image: Float32, positions: NDArray[np.int64], tile: int, bins: SpectrumBins) -> Float:
-    """Return power of tapered tiles in rings and sectors, ``[tile, sector, ring]``, mean power of each tile 1."""
+    """Return power of tapered tiles in rings and sectors, ``[tile, sector, ring]``, each tile's mean 1."""
     axis = np.hanning(tile + 2)[1:-1]
     window = np.outer(axis, axis).astype(np.float32)
     out = np.empty((len(positions), *bins.count.shape))
@@ -145,7 +149,7 @@ class ThonTable:
 
 
 def thon_table(defocus: Float, bins: SpectrumBins, envelope: Float, optics: Optics, degree: int) -> ThonTable:
-    """Tabulate ``envelope(k) CTF²(k)`` without what a polynomial of ``degree`` in k explains, for every defocus."""
+    """Tabulate ``envelope(k) CTF²(k)`` without what a polynomial of ``degree`` in k explains."""
     squared = _squared_ctf(bins.frequency[None, :], defocus[:, None], optics) * envelope
     count = bins.count.mean(axis=0)
     basis = smooth_basis(bins.frequency, count, degree)
@@ -163,7 +167,8 @@ def smooth_basis(frequency: Float, weight: Float, degree: int) -> Float:
 
 def _squared_ctf(frequency: Float, defocus: Float, optics: Optics) -> Float:
     value: Float = ctf_1d(
-        frequency, defocus, voltage_kv=optics.voltage_kv, spherical_aberration_mm=optics.spherical_aberration_mm,
+        frequency, defocus, voltage_kv=optics.voltage_kv,
+        spherical_aberration_mm=optics.spherical_aberration_mm,
         amplitude_contrast=optics.amplitude_contrast, phase_shift_deg=optics.phase_shift_deg,
     ) ** 2  # fmt: skip
     return value
@@ -228,7 +233,7 @@ def view_likelihood(
 def regress_envelope(
     residual: Float, expected: Float, weight: Float, frequency: Float, width: float
 ) -> Float:
-    """Return how strong rings are at each frequency: slope of ``residual`` on ``expected`` near it, at least 0.
+    """Return how strong rings are at each frequency: the slope of ``residual`` on ``expected``, at least 0.
 
     All are ``[..., ring]``; ``width`` is the SD of the Gaussian neighbourhood, 1/Å.
     """
@@ -242,8 +247,8 @@ def regress_envelope(
 def shared_defocus_evidence(ratios: Float, spread: float, outliers: float = 0.05) -> Float:
     """Return the log-evidence of each grid defocus being the centre of all views'.
 
-    ``ratios`` is ``[view, defocus]``; views scatter around the centre by a Gaussian of ``spread`` grid steps, a
-    fraction of ``outliers`` anywhere.
+    ``ratios`` is ``[view, defocus]``; views scatter around the centre by a Gaussian of ``spread`` grid
+    steps, a fraction of ``outliers`` anywhere.
     """
     reach = int(np.ceil(4 * spread))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / spread) ** 2)
@@ -267,7 +272,7 @@ def most_likely(ratio: Float, expected_index: float, spread: float, outliers: fl
 def astigmatic_ratio(
     view: ViewLikelihood, index: Float, along: Float, across: Float, azimuth_deg: Float
 ) -> Float:
-    """Return the likelihood ratio for defocus ``index + along cos 2a + across sin 2a`` (grid steps; all broadcast)."""
+    """Return the likelihood ratio for defocus ``index + along cos 2a + across sin 2a`` (grid steps)."""
     angle = 2 * np.deg2rad(azimuth_deg)
     last = view.overlap.shape[1] - 1
     overlap: Any = 0.0
@@ -286,8 +291,8 @@ def equiphase_average(
 ) -> tuple[Float, Float]:
     """Average spectra after moving each to the view's defocus: (mean residual, weight), one a ring.
 
-    ``defocus`` is ``[tile, sector]``. A ring at k of a tile lies at ``k sqrt(defocus / view_defocus)``, which neglects
-    the spherical aberration's share of the small difference.
+    ``defocus`` is ``[tile, sector]``. A ring at k of a tile lies at ``k sqrt(defocus / view_defocus)``, which
+    neglects the spherical aberration's share of the small difference.
     """
     step = float(np.mean(np.diff(bins.frequency)))
     scale = np.sqrt(np.maximum(defocus, 1.0) / view_defocus)

@@ -80,7 +80,7 @@ def _erase_one(
 def _texture(
     source: Float32, covered: NDArray[np.bool_], centre: Float, extent: float, window: tuple[slice, slice]
 ) -> Float | float:
-    """Return the quietest clean neighbour patch of the window's shape, its plane removed; 0 if there is none."""
+    """Return the quietest clean patch nearby, of the window's shape, less its plane; 0 if there is none."""
     ny, nx = source.shape
     rows, columns = window
     best: Float | float = 0.0

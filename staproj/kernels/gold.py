@@ -37,7 +37,7 @@ def bead_peaks(volume: Float32, diameter: float, threshold_sd: float, max_count:
 
 
 def disc_contrast(image: Float32, centre_xy: Float, diameter: float) -> Float:
-    """Return how much darker discs are than the rings around them, in SDs of the image; NaN near or off the rim."""
+    """Return how much darker discs are than the rings around them, in SDs of the image; NaN near its rim."""
     windows, distance = _windows(image, centre_xy, 1.1 * diameter)
     disc = distance <= 0.45 * diameter
     ring = (distance > 0.7 * diameter) & (distance <= 1.05 * diameter)
@@ -48,7 +48,7 @@ def disc_contrast(image: Float32, centre_xy: Float, diameter: float) -> Float:
 
 
 def dark_centroid(image: Float32, centre_xy: Float, diameter: float) -> Float:
-    """Return centres of darkness near ``centre_xy`` (``[n, 2]``), NaN where there is none within half a diameter."""
+    """Return centres of darkness within half a diameter of ``centre_xy`` (``[n, 2]``), else NaN."""
     found = np.asarray(centre_xy, dtype=np.float64).copy()
     for _ in range(3):
         windows, distance = _windows(image, found, 1.1 * diameter)
@@ -79,7 +79,7 @@ def _ring_median(windows: Float, ring: NDArray[np.bool_]) -> Float:
 
 
 def _windows(image: Float32, centre_xy: Float, reach: float) -> tuple[Float, Float]:
-    """Cut square windows about rounded centres; those that leave the image are NaN. Also distances to the centres."""
+    """Cut square windows about rounded centres (NaN if they leave the image), and distances to them."""
     centre = np.asarray(centre_xy, dtype=np.float64).reshape(-1, 2)
     half = int(np.ceil(reach))
     steps = np.arange(-half, half + 1)
@@ -101,8 +101,9 @@ def _windows(image: Float32, centre_xy: Float, reach: float) -> tuple[Float, Flo
 def triangulate(projection: Float, offset: Float, position_xy: Float, weight: Float) -> Float:
     """Solve for points seen in several views: ``xy = projection_v P + offset_v`` by weighted least squares.
 
-    ``projection`` is ``[view, 2, 3]``, ``offset`` ``[view, 2]``, ``position_xy`` ``[point, view, 2]``, ``weight``
-    ``[point, view]`` (0 or NaN positions are left out). Points seen in fewer than three views are NaN.
+    ``projection`` is ``[view, 2, 3]``, ``offset`` ``[view, 2]``, ``position_xy`` ``[point, view, 2]``,
+    ``weight`` ``[point, view]`` (0 or NaN positions are left out). Points seen in fewer than three views
+    are NaN.
     """
     known = (weight > 0) & np.isfinite(position_xy).all(axis=2)
     w = np.where(known, weight, 0.0)
@@ -118,7 +119,7 @@ def triangulate(projection: Float, offset: Float, position_xy: Float, weight: Fl
 
 
 def split_by_gap(values: Float, lowest: float, highest: float) -> float:
-    """Return a threshold between ``lowest`` and ``highest``: the middle of the widest gap of the logarithms there."""
+    """Return a threshold between ``lowest`` and ``highest``: the middle of the widest gap of logarithms."""
     inside = np.sort(values[(values > 0) & np.isfinite(values)])
     edges = np.concatenate([[lowest], inside[(inside > lowest) & (inside < highest)], [highest]])
     ratio = np.diff(np.log(edges))

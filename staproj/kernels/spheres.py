@@ -46,7 +46,7 @@ def detect_shells(
     threads: int = 1,
     tick: Callable[[int], None] | None = None,
 ) -> SphereCandidates:
-    """Return the best shells, best first, none nearer to a better one than ``min_distance`` times the sum of radii.
+    """Return the best shells, best first, centres at least ``min_distance`` times the sum of radii apart.
 
     ``volume`` is ``[z, y, x]``, protein bright. ``tick`` is called with the number of radii done.
     """
@@ -122,7 +122,7 @@ def refine_shell(smooth: Float32, centre_xyz: Float, radius: float, reach: float
 
 
 def radial_profile(volume: Float32, centre_xyz: Float, radii: Float) -> Float:
-    """Return the mean density at each radius about a centre, poles left out, NaN where outside of the volume."""
+    """Return the mean density at each radius about a centre, poles left out; NaN outside of the volume."""
     directions = equal_directions(_DIRECTIONS)
     directions = directions[np.abs(directions[:, 2]) < _POLE]
     origin = np.array(volume.shape)[::-1] // 2
@@ -137,7 +137,7 @@ def radial_profile(volume: Float32, centre_xyz: Float, radii: Float) -> Float:
 
 
 def peak_position(x: Float, y: Float) -> float:
-    """Return where ``y(x)`` (equal steps) is highest, by a parabola through three samples; NaNs are ignored."""
+    """Return where ``y(x)`` (equal steps) is highest, by a parabola through three samples; ignores NaN."""
     filled = np.where(np.isfinite(y), y, -np.inf)
     i = int(np.argmax(filled))
     if 0 < i < len(x) - 1 and np.isfinite(filled[i - 1 : i + 2]).all():
@@ -157,7 +157,7 @@ def equal_directions(n: int) -> Float:
 
 
 def band_pass(volume: Float32, sigma: float, *, wide: float = 3.0) -> Float32:
-    """Return a difference of Gaussians: details finer than ``sigma`` and coarser than ``wide`` times it go."""
+    """Return a difference of Gaussians of ``sigma`` and ``wide`` times it: a band-pass."""
     fine = scipy.ndimage.gaussian_filter(volume, sigma)
     return np.asarray(fine - scipy.ndimage.gaussian_filter(volume, wide * sigma), dtype=np.float32)
 

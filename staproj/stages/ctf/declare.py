@@ -14,13 +14,20 @@ from staproj.units import Unit
 class CtfParams(Params):
     """How the defocus of each view is searched."""
 
-    defocus_min_um: float = param(0.5, unit=Unit.MICROMETRE, gt=0, le=20, help="Smallest underfocus searched.")
+    defocus_min_um: float = param(
+        0.5, unit=Unit.MICROMETRE, gt=0, le=20, help="Smallest underfocus searched."
+    )
     defocus_max_um: float = param(8.0, unit=Unit.MICROMETRE, gt=0, le=20, help="Largest underfocus searched.")
     defocus_hand: Literal["auto", -1, 1] = param(
-        "auto", help="Sign of the defocus gradient across the tilt axis: -1 as in IMOD, or decided from the data."
+        "auto",
+        help="Sign of the defocus gradient across the tilt axis: -1 as in IMOD, or decided from the data.",
     )
     astigmatism_max_um: float = param(
-        0.4, unit=Unit.MICROMETRE, ge=0, le=4, help="Largest difference of defocus U and V searched; 0 fits none."
+        0.4,
+        unit=Unit.MICROMETRE,
+        ge=0,
+        le=4,
+        help="Largest difference of defocus U and V searched; 0 fits none.",
     )
     tile_size_angstrom: float = param(
         700.0, unit=Unit.ANGSTROM, ge=100, le=5000, help="Edge of the tiles whose spectra are taken."
@@ -34,11 +41,11 @@ class CtfParams(Params):
     )  # fmt: skip
     defocus_spread_um: float = param(
         0.2, unit=Unit.MICROMETRE, gt=0, le=5,
-        help="SD of the difference expected between a view's defocus and its neighbours'; only weak views heed it.",
+        help="SD expected of a view's defocus about its neighbours'; only weak views heed it.",
     )  # fmt: skip
     nominal_defocus_um: float | None = param(
         None, unit=Unit.MICROMETRE, gt=0, le=20,
-        help="Underfocus the microscope aimed at, a hint where rings are weak; none given: what the metadata says.",
+        help="Underfocus aimed at, used where rings are too weak; none given: as the metadata says.",
     )  # fmt: skip
 
     @model_validator(mode="after")
@@ -56,15 +63,21 @@ STAGE = StageSpec(
     params=CtfParams,
     inputs={
         "tilt_series": Port(ArtifactKind.TILT_SERIES, "Views, motion-corrected and cleaned.", per_item=True),
-        "alignment": Port(ArtifactKind.ALIGNMENT, "Tilt geometry in the frame that will be used.", per_item=True),
+        "alignment": Port(
+            ArtifactKind.ALIGNMENT, "Tilt geometry in the frame that will be used.", per_item=True
+        ),
     },
     outputs={"ctf": Port(ArtifactKind.CTF, "Defocus of every view at the tomogram centre.", per_item=True)},
     run="staproj.stages.ctf.run:estimate_ctf",
     group="ctf",
-    doc="""Spectra of overlapping tiles of all views are compared with CTF² at each tile's own defocus (view + hand x
-depth). Views are fitted jointly: where rings are weak, neighbours and the nominal defocus count, and the record
-says so. The hand is the sign under which all tiles of all tilted views agree better.
-Good output: fit curves follow the rings, scores above 0.5 near zero tilt, a hand difference of tens or more.
-If views disagree, narrow the defocus range; if the hand is not decided, set it (-1 for data aligned in IMOD's way).""",
-    citations=("Rohou & Grigorieff 2015, J. Struct. Biol. 192, 216", "Xiong et al. 2009, J. Struct. Biol. 168, 378"),
+    doc="""Spectra of overlapping tiles of all views are compared with CTF² at each tile's own defocus
+(view + hand x depth). Views are fitted jointly: where rings are weak, neighbours and the nominal defocus
+count, and the record says so. The hand is the sign under which all tiles of all tilted views agree better.
+Good output: fit curves follow the rings, scores above 0.5 near zero tilt, a hand difference of tens or
+more. If views disagree, narrow the defocus range; if the hand is not decided, set it (-1 is what IMOD
+expects).""",
+    citations=(
+        "Rohou & Grigorieff 2015, J. Struct. Biol. 192, 216",
+        "Xiong et al. 2009, J. Struct. Biol. 168, 378",
+    ),
 )

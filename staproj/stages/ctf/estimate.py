@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from staproj.kernels import ctf_fit as fit
+import staproj.kernels.ctf_fit as fit
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -17,7 +17,9 @@ STEP_ANGSTROM = 50.0  # of defocus: 0.12 rad of CTF phase at 5 Å
 SMOOTH_DEGREE = 3
 ENVELOPES_ANGSTROM = (6.0, 12.0, 20.0)  # first guesses of how rings fade, exp(-(k w)²)
 FEW_VIEWS_WINDOW = 3
-MIN_EVIDENCE = 30.0  # log-likelihood above the median of all defocus; the structure of a VLP alone can give 20
+MIN_EVIDENCE = (
+    30.0  # log-likelihood above the median of all defocus; the structure of a VLP alone can give 20
+)
 MIN_VIEW_EVIDENCE = 4.0
 ASTIGMATISM_SPREAD_UM = 0.02
 NOMINAL_SPREAD_UM = 0.5
@@ -26,7 +28,7 @@ NOMINAL_LIMIT = 20.0  # rings that are plainly there outweigh any nominal defocu
 
 @dataclass(frozen=True, eq=False)
 class SeriesSpectra:
-    """Whitened spectra minus 1 of all tiles, ``[view][tile, sector, ring]``, and the depth of their centres (Å)."""
+    """Whitened spectra minus 1, ``[view][tile, sector, ring]``, and the depth of tile centres (Å)."""
 
     residual: list[Float32]
     depth_angstrom: list[Float]
@@ -43,7 +45,7 @@ class SeriesSpectra:
 
 @dataclass(frozen=True, eq=False)
 class SeriesFit:
-    """Result: mean defocus and astigmatism of each view (Å; ``along`` cos 2a + ``across`` sin 2a), and evidence.
+    """Mean defocus and astigmatism of each view (Å; ``along`` cos 2a + ``across`` sin 2a), and evidence.
 
     Where rings were too weak (``measured`` False), the defocus is the nominal one if that is known.
     """
@@ -72,21 +74,23 @@ class SeriesFitter:
         self.flat = spectra.without_sectors()
         reach = max(float(np.abs(depth).max()) for depth in spectra.depth_angstrom) + STEP_ANGSTROM
         n_pad = int(np.ceil(reach / STEP_ANGSTROM))
-        count = max(8, int(round((limits[1] - limits[0]) / STEP_ANGSTROM)) + 1)
-        self.table_defocus = limits[0] + STEP_ANGSTROM * np.arange(-n_pad, count + n_pad)
+        count = max(8, round((limits[1] - limits[0]) / STEP_ANGSTROM) + 1)
+        self.table_defocus: Float = limits[0] + STEP_ANGSTROM * np.arange(
+            -n_pad, count + n_pad, dtype=np.float64
+        )
         self.part = slice(n_pad, n_pad + count)
-        self.grid = self.table_defocus[self.part]
+        self.grid: Float = self.table_defocus[self.part]
         self.spread = spread / STEP_ANGSTROM
         self.nominal = nominal
 
-    def fit(self, hands: tuple[int, ...], astigmatism_max: float) -> SeriesFit:
+    def solve(self, hands: tuple[int, ...], astigmatism_max: float) -> SeriesFit:
         """Choose envelope and hand, then refine defocus and astigmatism of each view."""
         frequency = self.spectra.bins.frequency
         trials = [np.exp(-((frequency * width) ** 2)) for width in ENVELOPES_ANGSTROM]
         _, hand, envelope = self._ranking(trials, hands)[0]
         for _ in range(2):
             places = self._places(self._views(self.flat, envelope, hand))
-            envelope = self._envelope(hand, self.grid[places])
+            envelope = self._envelope(hand, self.grid[places].astype(np.float64))
             ranking = self._ranking([envelope], hands)
             hand = ranking[0][1]
         other = ranking[1][0] if len(ranking) > 1 else self._ranking([envelope], (-hand,))[0][0]
@@ -101,8 +105,9 @@ class SeriesFitter:
         if not measured and self.nominal is not None:
             defocus[:], evidence[:], hand = self.nominal, 0.0, -1
         result = SeriesFit(
-            defocus=defocus, along=np.zeros(len(place)), across=np.zeros(len(place)), hand=hand, evidence=evidence,
-            series_evidence=strength, hand_difference=ranking[0][0] - other, envelope=envelope, measured=measured,
+            defocus=defocus, along=np.zeros(len(place)), across=np.zeros(len(place)), hand=hand,
+            evidence=evidence, series_evidence=strength, hand_difference=ranking[0][0] - other,
+            envelope=envelope, measured=measured,
             scan_defocus=self.grid, scan=plain,
         )  # fmt: skip
         if not measured:
@@ -120,7 +125,7 @@ class SeriesFitter:
         return out
 
     def _evidence(self, ratios: Float) -> Float:
-        """Return the log-evidence of every defocus for the whole series, with the nominal one as a prior if known."""
+        """Return the log-evidence of every defocus for the whole series; a nominal one is a prior."""
         curve = fit.shared_defocus_evidence(ratios, self.spread)
         if self.nominal is None:
             return curve
@@ -146,19 +151,27 @@ class SeriesFitter:
         for _ in range(2):
             weight = np.array([r[i] for r, i in zip(ratios, place, strict=True)]) + 0.5
             expected = [_local_median(place, weight, i, centre) for i in range(len(place))]
-            place = np.array([fit.most_likely(r, e, self.spread) for r, e in zip(ratios, expected, strict=True)])
+            place = np.array(
+                [fit.most_likely(r, e, self.spread) for r, e in zip(ratios, expected, strict=True)]
+            )
         return place
 
     def _envelope(self, hand: int, defocus: Float) -> Float:
         s = self.flat
         expected = [
-            fit.thon_table(own + hand * depth, s.bins, np.ones(len(s.bins.frequency)), s.optics, SMOOTH_DEGREE).model
+            fit.thon_table(
+                own + hand * depth, s.bins, np.ones(len(s.bins.frequency)), s.optics, SMOOTH_DEGREE
+            ).model
             for own, depth in zip(defocus, s.depth_angstrom, strict=True)
         ]
         residual = [part[:, 0] for part in s.residual]
         width = 0.08 * float(s.bins.frequency[-1])
         found = fit.regress_envelope(
-            np.concatenate(residual), np.concatenate(expected), s.bins.count.sum(axis=0), s.bins.frequency, width
+            np.concatenate(residual),
+            np.concatenate(expected),
+            s.bins.count.sum(axis=0),
+            s.bins.frequency,
+            width,
         )
         return np.asarray(np.maximum(found, 0.05 * max(found.max(), 1e-6)))
 
@@ -166,14 +179,14 @@ class SeriesFitter:
         self, result: SeriesFit, views: list[fit.ViewLikelihood], place: NDArray[np.int64],
         trusted: NDArray[np.bool_], largest: float,
     ) -> SeriesFit:  # fmt: skip
-        """Find the series' common astigmatism, then each view's own near it; weak views keep the common one."""
+        """Find the series' common astigmatism, then each view's own near it."""
         azimuth = self.spectra.bins.azimuth_deg
         chosen = [(views[i], float(place[i])) for i in np.flatnonzero(trusted)]
         common = np.zeros(2)
         step = largest / 4
         while step > 0.2 and chosen:
             a, b = np.meshgrid(common[0] + step * np.arange(-4, 5), common[1] + step * np.arange(-4, 5))
-            moves = np.arange(-3, 4)[:, None, None]
+            moves = np.arange(-3.0, 4.0)[:, None, None]
             score = sum(
                 fit.astigmatic_ratio(view, at + moves, a, b, azimuth).max(axis=0) for view, at in chosen
             ) + np.where(np.hypot(a, b) > largest, -np.inf, 0.0)
@@ -181,7 +194,9 @@ class SeriesFitter:
             common = np.array([a[i], b[i]])
             step /= 3
         spread = min(0.5 * ASTIGMATISM_SPREAD_UM * 1e4 / STEP_ANGSTROM, largest + 1e-3)
-        best = np.array([self._refine_view(v, float(i), common, spread) for v, i in zip(views, place, strict=True)])
+        best = np.array(
+            [self._refine_view(v, float(i), common, spread) for v, i in zip(views, place, strict=True)]
+        )
         index = np.clip(best[:, 0], 0, len(self.grid) - 1)
         return replace(
             result, defocus=self.grid[0] + STEP_ANGSTROM * index, along=STEP_ANGSTROM * best[:, 1],
@@ -191,7 +206,7 @@ class SeriesFitter:
     def _refine_view(
         self, view: fit.ViewLikelihood, place: float, common: Float, spread: float
     ) -> tuple[float, float, float, float]:
-        """Climb in (defocus, astigmatism) by shrinking grids, with a Gaussian around the common astigmatism."""
+        """Climb in (defocus, astigmatism) by shrinking grids, held near the common astigmatism."""
         x = np.array([place, *common])
         score = -np.inf
         for step in (2.0, 1.0, 0.5, 0.25):
@@ -207,6 +222,8 @@ class SeriesFitter:
                     break
                 x = moved
         return float(x[0]), float(x[1]), float(x[2]), score
+
+
 def _local_median(place: NDArray[np.int64], weight: Float, i: int, fallback: float) -> float:
     """Return the weighted median of the neighbours in tilt, the view itself left out."""
     index = np.arange(len(place))

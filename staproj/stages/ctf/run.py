@@ -63,7 +63,7 @@ def estimate_ctf(inputs: dict[str, Any], params: CtfParams, ctx: StageContext) -
     )
     ctx.progress(0.5, 1.0, "fitting")
     hands = (-1, 1) if params.defocus_hand == "auto" else (int(params.defocus_hand),)
-    result = fitter.fit(hands, params.astigmatism_max_um * ANGSTROM_PER_UM)
+    result = fitter.solve(hands, params.astigmatism_max_um * ANGSTROM_PER_UM)
     if result.measured:
         result = _settle_hand(result, fitter, params, ctx)
     elif nominal is None:
@@ -97,7 +97,7 @@ def _nominal(series: TiltSeries, params: CtfParams) -> float | None:
 def _spectra(
     views: ViewStack, series: TiltSeries, params: CtfParams, finest: float, ctx: StageContext
 ) -> tuple[SeriesSpectra, Float32]:
-    """Take whitened spectra of all tiles; also return a picture: the mean spectrum of the three lowest tilts."""
+    """Take whitened spectra of all tiles; also the mean spectrum of the three lowest tilts as a picture."""
     px = views.pixel_size_angstrom
     shape = (views.images.shape[1], views.images.shape[2])
     tile = 2 * round(min(params.tile_size_angstrom / px, *shape) / 2)
@@ -165,7 +165,7 @@ def _settle_hand(result: SeriesFit, fitter: SeriesFitter, params: CtfParams, ctx
     )
     if result.hand == -1:
         return result
-    return fitter.fit((-1,), params.astigmatism_max_um * ANGSTROM_PER_UM)
+    return fitter.solve((-1,), params.astigmatism_max_um * ANGSTROM_PER_UM)
 
 
 def _model(

@@ -21,7 +21,11 @@ class GeometryParams(Params):
         700.0, unit=Unit.ANGSTROM, gt=0, le=20000, help="Largest radius of a VLP's protein layer."
     )
     layer_sigma_angstrom: float = param(
-        30.0, unit=Unit.ANGSTROM, gt=0, le=500, help="Half-thickness (SD) of the layer that detection looks for."
+        30.0,
+        unit=Unit.ANGSTROM,
+        gt=0,
+        le=500,
+        help="Half-thickness (SD) of the layer that detection looks for.",
     )
     min_score_sd: float = param(
         10.0, unit=Unit.SIGMA, ge=0, le=1000,
@@ -46,13 +50,16 @@ STAGE = StageSpec(
     name="geometry",
     summary="Find VLPs: spheres of protein in the coarsest tomogram",
     params=GeometryParams,
-    inputs={"tomograms": Port(ArtifactKind.TOMOGRAMS, "Tomograms; the coarsest one is searched.", per_item=True)},
+    inputs={
+        "tomograms": Port(ArtifactKind.TOMOGRAMS, "Tomograms; the coarsest one is searched.", per_item=True)
+    },
     outputs={"geometry": Port(ArtifactKind.GEOMETRY, "Centres and radii of spheres.", per_item=True)},
     run="staproj.stages.geometry.run:find_spheres",
     group="particles",
-    doc="""A matched filter for thin shells of every radius in the range finds candidates; centre and radius are then
-moved to where the mean density on the sphere, at about 40 Å resolution, is highest. The radius is therefore
-that of the densest layer (for immature HIV-1 Gag: the CA lattice); directions near z do not count, since the
-missing wedge removed them. Good output: scores far above the threshold, one clear peak in each
-radial profile. If VLPs are missed, widen the radii or lower min_score_sd; if noise is picked, raise it.""",
+    doc="""A matched filter for thin shells of every radius in the range finds candidates; centre and
+radius are then moved to where the mean density on the sphere, at about 40 Å resolution, is highest. The
+radius is therefore that of the densest layer (for immature HIV-1 Gag: the CA lattice); directions near z
+do not count, since the missing wedge removed them. Good output: scores far above the threshold, one clear
+peak in each radial profile. If VLPs are missed, widen the radii or lower min_score_sd; if noise is picked,
+raise it.""",
 )

@@ -62,7 +62,9 @@ def _read_bright(tomograms: Tomograms, index: int) -> tuple[Float32, float]:
     )
 
 
-def _detect(bright: Float32, voxel: float, params: GeometryParams, ctx: StageContext) -> kernel.SphereCandidates:
+def _detect(
+    bright: Float32, voxel: float, params: GeometryParams, ctx: StageContext
+) -> kernel.SphereCandidates:
     """Search on a coarse grid; centres and radii come back in Å."""
     step = max(1, int(SEARCH_VOXEL_FRACTION * params.layer_sigma_angstrom / voxel + 1e-6))
     coarse = voxel * step
@@ -89,7 +91,9 @@ def _refine(
     centre, radius = centres.copy(), radii.copy()
     for i in range(len(radii)):
         ctx.check_cancelled()
-        moved, refined = kernel.refine_shell(smooth, centres[i] / voxel, radii[i] / voxel, _REACH_ANGSTROM / voxel)
+        moved, refined = kernel.refine_shell(
+            smooth, centres[i] / voxel, radii[i] / voxel, _REACH_ANGSTROM / voxel
+        )
         centre[i], radius[i] = moved * voxel, refined * voxel
     return centre, radius
 
@@ -128,16 +132,18 @@ def _record(
         },
         doc="VLPs, best score first",
     )
-    ctx.curve(
-        "scores", np.arange(len(all_scores)), all_scores, x_label="candidate", y_label="score_sd"
-    )
+    ctx.curve("scores", np.arange(len(all_scores)), all_scores, x_label="candidate", y_label="score_sd")
     smooth = kernel.band_pass(bright, max(0.5, 10.0 / voxel))
     for i, (middle, extent) in enumerate(zip(centre, radius, strict=True)):
         distance = np.arange(max(0.0, extent - 150.0), extent + 150.0, 0.5 * voxel)
         profile = kernel.radial_profile(smooth, middle / voxel, distance / voxel)
         known = np.isfinite(profile)
         ctx.curve(
-            f"radial_profile_{i}", distance[known], profile[known], x_label="radius_angstrom", y_label="density"
+            f"radial_profile_{i}",
+            distance[known],
+            profile[known],
+            x_label="radius_angstrom",
+            y_label="density",
         )
     ctx.preview("spheres_xy", _picture(bright, voxel, centre, radius))
     rejected = all_scores[all_scores < threshold]

@@ -11,7 +11,11 @@ class GoldParams(Params):
     """How beads are found that shall be erased."""
 
     bead_diameter_angstrom: float | None = param(
-        None, unit=Unit.ANGSTROM, gt=0, le=2000, help="Diameter of the beads; none given: as the tracks say, or 100 Å."
+        None,
+        unit=Unit.ANGSTROM,
+        gt=0,
+        le=2000,
+        help="Diameter of the beads; none given: as the tracks say, or 100 Å.",
     )
     find_more: bool = param(True, help="Look for beads that were not tracked, in a coarse tomogram.")
     min_peak_sd: float = param(
@@ -33,15 +37,18 @@ STAGE = StageSpec(
     params=GoldParams,
     inputs={
         "tilt_series": Port(ArtifactKind.TILT_SERIES, "Views, motion-corrected and cleaned.", per_item=True),
-        "alignment": Port(ArtifactKind.ALIGNMENT, "Tilt geometry in the frame that will be used.", per_item=True),
+        "alignment": Port(
+            ArtifactKind.ALIGNMENT, "Tilt geometry in the frame that will be used.", per_item=True
+        ),
         "slab": Port(ArtifactKind.SLAB, "Extent of the specimen.", True, per_item=True),
         "fiducials": Port(ArtifactKind.FIDUCIALS, "Tracks of beads.", True, per_item=True),
     },
     outputs={"gold": Port(ArtifactKind.GOLD, "Beads to erase.", per_item=True)},
     run="staproj.stages.gold.run:find_gold",
     group="reconstruct",
-    doc="""Tracked beads are placed by least squares over all views. Others are looked for in a coarse tomogram and kept
-if they are as dark in the views as beads are. Nothing is erased here: whoever reads views erases discs at the
-projected positions. Good output: every bead once, none on VLPs; look at the picture before and after.
-If membranes are taken for gold, raise min_relative_contrast; if beads stay, lower it.""",
+    doc="""Tracked beads are placed by least squares over all views. Others are looked for in a coarse
+tomogram and kept if they are as dark in the views as beads are. Nothing is erased here: whoever reads
+views erases discs at the projected positions. Good output: every bead once, none on VLPs; look at the
+picture before and after. If membranes are taken for gold, raise min_relative_contrast; if beads stay,
+lower it.""",
 )

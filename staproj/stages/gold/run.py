@@ -45,9 +45,9 @@ def find_gold(inputs: dict[str, Any], params: GoldParams, ctx: StageContext) -> 
     if lost:
         ctx.log(f"{lost} tracks are seen in fewer than three views and were left out")
     ctx.progress(0.3, 1.0, "tomogram")
-    found, height = np.zeros((0, 3)), np.zeros(0)
+    found = np.zeros((0, 3))
     if params.find_more and params.max_count:
-        found, height = _candidates(views, series, inputs, params, diameter, ctx)
+        found = _candidates(views, series, inputs, params, diameter, ctx)
     ctx.progress(0.8, 1.0, "views")
     position, contrast, is_new = _judge(views, tracked, found, diameter, params, ctx)
     ctx.check_cancelled()
@@ -68,7 +68,9 @@ def _place_tracks(geometry: TiltGeometry, tracks: FiducialTracks) -> Float:
     scale = geometry.magnification[:, None, None] / geometry.pixel_size_angstrom
     weight = np.where(geometry.view_used, tracks.weight, 0.0)
     offset = geometry.project(np.zeros((1, 3)))[:, 0]
-    position = kernel.triangulate(geometry.rot_view_from_tomo[:, :2] * scale, offset, tracks.position_xy_px, weight)
+    position = kernel.triangulate(
+        geometry.rot_view_from_tomo[:, :2] * scale, offset, tracks.position_xy_px, weight
+    )
     known: Float = position[np.isfinite(position).all(axis=1)]
     return known
 
@@ -80,8 +82,8 @@ def _candidates(
     params: GoldParams,
     diameter: float,
     ctx: StageContext,
-) -> tuple[Float, Float]:
-    """Return positions (Å) and heights of peaks in a coarse tomogram without CTF correction."""
+) -> Float:
+    """Return positions (Å) of peaks in a coarse tomogram without CTF correction."""
     px = views.pixel_size_angstrom
     extent = float(np.hypot(*series.image_shape_yx) * series.pixel_size_angstrom)
     size_x = size_y = extent
@@ -89,12 +91,12 @@ def _candidates(
     if "slab" in inputs:
         size_x, size_y, size_z = inputs["slab"].size_xyz_angstrom
         depth = max(depth, size_z)
-    # Beads are so much darker than ice that their streaks would dominate: what is darker than needed is clipped.
+    # Beads are so dark that their streaks would dominate: what is darker than needed is clipped.
     calm = replace(views, images=np.clip(views.images, -12.0, 12.0))
     options = TomogramOptions((size_x + 2 * diameter, size_y + 2 * diameter, depth), oversampling=1)
     volume = TomogramBuilder(calm, series.microscope, options, ctx.threads, ctx.check_cancelled).volume()
-    position, height = kernel.bead_peaks(volume, diameter / px, params.min_peak_sd, params.max_count)
-    return position * px, height
+    position, _ = kernel.bead_peaks(volume, diameter / px, params.min_peak_sd, params.max_count)
+    return position * px
 
 
 def _judge(
@@ -103,14 +105,18 @@ def _judge(
     """Keep candidates that are as dark in the views as beads; refine and merge them with the tracked ones."""
     known = _contrast(views, tracked, diameter)
     typical = float(np.median(known)) if len(known) else TYPICAL_CONTRAST_SD
-    far = np.array([len(tracked) == 0 or np.linalg.norm(tracked - p, axis=1).min() > 0.75 * diameter for p in found])
+    far = np.array(
+        [len(tracked) == 0 or np.linalg.norm(tracked - p, axis=1).min() > 0.75 * diameter for p in found]
+    )
     new = found[far] if len(found) else found
     contrast = _contrast(views, new, diameter)
     if len(known) >= 3:
         threshold = params.min_relative_contrast * typical
     else:
         threshold = kernel.split_by_gap(contrast, MIN_CONTRAST_SD, TYPICAL_CONTRAST_SD)
-        ctx.fallback(f"fewer than three tracked beads: gold is what is darker than {threshold:.1f} SD in the views")
+        ctx.fallback(
+            f"fewer than three tracked beads: gold is what is darker than {threshold:.1f} SD in the views"
+        )
     new = _refine(views, new[contrast > threshold], diameter, ctx)
     contrast = _contrast(views, new, diameter)
     order = [i for i in np.argsort(-contrast, kind="stable") if contrast[i] > threshold]
@@ -126,12 +132,14 @@ def _judge(
 
 
 def _contrast(views: ViewStack, position: Float, diameter: float) -> Float:
-    """Return the median over views of how dark each bead is (SDs of a view); 0 where no view shows it whole."""
+    """Return the median over views of how dark each bead is (SDs of a view); 0 where too few show it."""
     if not len(position):
         return np.zeros(0)
     px = views.pixel_size_angstrom
     at = views.project(position)
-    each = np.array([kernel.disc_contrast(views.images[v], at[v], diameter / px) for v in range(views.n_views)])
+    each = np.array(
+        [kernel.disc_contrast(views.images[v], at[v], diameter / px) for v in range(views.n_views)]
+    )
     seen = np.isfinite(each).sum(axis=0) >= 3
     out = np.zeros(len(position))
     out[seen] = np.nanmedian(each[:, seen], axis=0)
@@ -186,14 +194,20 @@ def _record(
     flat = int(np.argmin(np.abs(views.geometry.tilt_deg[views.view_index])))
     image = np.clip(views.images[flat], *np.percentile(views.images[flat], [0.5, 99.5]))
     at = views.project(position)[flat]
-    erased = erase_discs(views.images[flat], at, GOLD_RADIUS_FACTOR * 0.5 * diameter / views.pixel_size_angstrom)
-    ctx.preview("before_and_after", np.concatenate([image, np.clip(erased, image.min(), image.max())], axis=1))
+    erased = erase_discs(
+        views.images[flat], at, GOLD_RADIUS_FACTOR * 0.5 * diameter / views.pixel_size_angstrom
+    )
+    ctx.preview(
+        "before_and_after", np.concatenate([image, np.clip(erased, image.min(), image.max())], axis=1)
+    )
     residue = scipy.ndimage.gaussian_filter(erased, diameter / views.pixel_size_angstrom / 3)
-    ctx.metric("darkest_left_sd", float((residue.min() - residue.mean()) / (residue.std() or 1.0)), Unit.SIGMA)
+    ctx.metric(
+        "darkest_left_sd", float((residue.min() - residue.mean()) / (residue.std() or 1.0)), Unit.SIGMA
+    )
     if not len(position):
         ctx.verdict("no gold found", warning=True)
         return
     ctx.verdict(
-        f"{len(position)} beads of {diameter:.0f} Å: {int((~is_new).sum())} tracked, {int(is_new.sum())} found in the "
-        f"tomogram; contrast {contrast.min():.1f}-{contrast.max():.1f} SD"
+        f"{len(position)} beads of {diameter:.0f} Å: {int((~is_new).sum())} tracked, "
+        f"{int(is_new.sum())} found in the tomogram; contrast {contrast.min():.1f}-{contrast.max():.1f} SD"
     )

@@ -33,8 +33,8 @@ _TAPER_FRACTION = 0.02  # of the image, so that its rim does not ring through th
 class TomogramOptions:
     """How to reconstruct; lengths in Å, frequencies in cycles per voxel.
 
-    ``ctf_correction`` is "none", "flip" or "multiply". ``slab_thickness_angstrom`` ``None`` takes the depth over
-    which the phase of the CTF changes by a quarter turn at Nyquist, ``1 / (2 lambda k²)``.
+    ``ctf_correction`` is "none", "flip" or "multiply". ``slab_thickness_angstrom`` ``None`` takes the
+    depth over which the phase of the CTF changes by a quarter turn at Nyquist, ``1 / (2 lambda k²)``.
     """
 
     size_xyz_angstrom: tuple[float, float, float]
@@ -113,7 +113,7 @@ class TomogramBuilder:
         return out
 
     def _rows(self, z_middle: float) -> Float32:
-        """Return filtered views ``[view, u, v]`` as they should be back-projected around a height (voxels)."""
+        """Return filtered views ``[view, u, v]`` to be back-projected around a height (voxels)."""
         if self._rows_cache is not None:
             return self._rows_cache
         rows = np.empty((self.views.n_views, self._nu, self._nv), dtype=np.float32)

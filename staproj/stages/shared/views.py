@@ -114,13 +114,16 @@ def used_views(tilt_series: TiltSeries, geometry: TiltGeometry) -> NDArray[np.in
         )
     if tuple(geometry.image_shape_yx) != tuple(tilt_series.image_shape_yx):
         raise InputError(
-            f"the alignment is for images {geometry.image_shape_yx}, the views are {tilt_series.image_shape_yx}",
+            f"the alignment is for images {geometry.image_shape_yx}, "
+            f"the views are {tilt_series.image_shape_yx}",
             where=name,
         )
     index = np.flatnonzero(tilt_series.view_used & geometry.view_used)
     if not len(index):
         raise EmptyResultError(
-            "every view of this tilt series is excluded", where=name, hint="check exclude_views and the alignment"
+            "every view of this tilt series is excluded",
+            where=name,
+            hint="check exclude_views and the alignment",
         )
     return index.astype(np.int64)
 
@@ -140,8 +143,8 @@ def load_views(
 ) -> ViewStack:
     """Read the used views, erase gold at full resolution, reduce and normalise them.
 
-    ``pixel_size_angstrom`` asks for at least about that pixel size and overrides ``binning``. ``check`` is called
-    between views (``ctx.check_cancelled``). Only reduced views are kept in memory.
+    ``pixel_size_angstrom`` asks for at least about that pixel size and overrides ``binning``. ``check`` is
+    called between views (``ctx.check_cancelled``). Only reduced views are kept in memory.
 
     Raises
     ------
