@@ -55,8 +55,8 @@ class CleanMovie:
         frame = self.movie.frame(index)
         if self.gain is not None:
             frame = frame * self.gain
-        mean = float(frame.mean(dtype=np.float64))
-        spikes = frame > mean + self.truncate_above_sd * float(frame.std(dtype=np.float64))
+        sample = frame[::2, ::2].astype(np.float64)  # a quarter of the pixels tells mean and SD well enough
+        spikes = frame > np.float32(sample.mean() + self.truncate_above_sd * sample.std())
         bad = self.defects | spikes
         return fill_from_neighbours(frame, bad) if bad.any() else frame
 
