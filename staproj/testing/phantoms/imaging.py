@@ -2,7 +2,7 @@
 
 Matter is shared out between the two nearest slabs in proportion to its distance from them, so that the
 CTF of a point is interpolated linearly between two defoci. With slabs of thickness D the error of that is
-at most (pi lambda f² D)² / 8; D is chosen so that it stays below 0.2 % at Nyquist and is never above 100 Å.
+at most (pi lambda f² D)² / 8; D is chosen so that it stays below 0.8 % at Nyquist and is never above 100 Å.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ ICE_NOISE_CONTRAST_ANGSTROM = 0.32
 """Noise contrast of the ice times pixel size: its power per area does not depend on the sampling."""
 ENVELOPE_B_ANGSTROM2 = 80.0
 MAX_SLAB_ANGSTROM = 100.0
-_MAX_PHASE_STEP = 0.12
+_MAX_PHASE_STEP = 0.25
+_BLOCK = 6
 _REACH_SIGMA = 4.0
 _EXTRA_PX = 24
 
@@ -53,7 +54,10 @@ class IdealView:
 
 @numba.njit(cache=True, nogil=True)
 def _splat(slabs: Float32, xyk: Float, sigma_px: Float, weight: Float) -> None:
-    """Add Gaussians of integral ``weight`` at (x, y, slab) to ``slabs`` [slab, y, x]; slab is fractional."""
+    """Add Gaussians of integral ``weight`` at (x, y, slab) to ``slabs`` [slab, y, x]; slab is fractional.
+
+    Those that do not lie between the first and the last slab are left out.
+    """
     n_slabs, ny, nx = slabs.shape
     line = np.empty(4096)
     for i in range(xyk.shape[0]):
@@ -62,9 +66,9 @@ def _splat(slabs: Float32, xyk: Float, sigma_px: Float, weight: Float) -> None:
         reach = _REACH_SIGMA * s
         x0, x1 = max(0, int(np.ceil(x - reach))), min(nx - 1, int(np.floor(x + reach)))
         y0, y1 = max(0, int(np.ceil(y - reach))), min(ny - 1, int(np.floor(y + reach)))
-        lower = min(max(int(np.floor(slab)), 0), n_slabs - 2)
+        lower = int(np.floor(slab))
         share = slab - lower
-        if x1 < x0 or y1 < y0:
+        if x1 < x0 or y1 < y0 or lower < 0 or lower > n_slabs - 2:
             continue
         for ix in range(x0, x1 + 1):
             line[ix - x0] = np.exp(-0.5 * ((ix - x) / s) ** 2)
@@ -85,8 +89,10 @@ def _add_balls(
     n_slabs, ny, nx = slabs.shape
     for i in range(xyk.shape[0]):
         x, y, slab = xyk[i, 0], xyk[i, 1], xyk[i, 2]
-        lower = min(max(int(np.floor(slab)), 0), n_slabs - 2)
+        lower = int(np.floor(slab))
         share = slab - lower
+        if lower < 0 or lower > n_slabs - 2:
+            continue
         for iy in range(max(0, int(y - radius_px) - 1), min(ny, int(y + radius_px) + 3)):
             for ix in range(max(0, int(x - radius_px) - 1), min(nx, int(x + radius_px) + 3)):
                 chord = 0.0
@@ -106,11 +112,12 @@ def _share_out(slabs: Float32, field: Float32, plane: Float) -> None:
     n_slabs, ny, nx = slabs.shape
     for iy in range(ny):
         for ix in range(nx):
-            slab = min(max(plane[0] + plane[1] * ix + plane[2] * iy, 0.0), n_slabs - 1.0)
-            lower = min(int(slab), n_slabs - 2)
-            share = slab - lower
-            slabs[lower, iy, ix] += field[iy, ix] * (1.0 - share)
-            slabs[lower + 1, iy, ix] += field[iy, ix] * share
+            slab = plane[0] + plane[1] * ix + plane[2] * iy
+            lower = int(np.floor(slab))
+            if 0 <= lower <= n_slabs - 2:
+                share = slab - lower
+                slabs[lower, iy, ix] += field[iy, ix] * (1.0 - share)
+                slabs[lower + 1, iy, ix] += field[iy, ix] * share
 
 
 def padded_shape(settings: SessionSettings) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -124,7 +131,7 @@ def padded_shape(settings: SessionSettings) -> tuple[tuple[int, int], tuple[int,
 
 
 def slab_thickness(pixel_size_angstrom: float, voltage_kv: float = 300.0) -> float:
-    """Return the thickness of slabs (Å) that keeps the CTF at Nyquist within 0.2 %."""
+    """Return the thickness of slabs (Å) that keeps the CTF at Nyquist within 0.8 %."""
     nyquist = 0.5 / pixel_size_angstrom
     limit = _MAX_PHASE_STEP / (np.pi * optics.wavelength_angstrom(voltage_kv) * nyquist**2)
     return float(min(MAX_SLAB_ANGSTROM, limit))
@@ -154,27 +161,66 @@ def ideal_view(
         turned = points @ rotation.T
         return np.column_stack([turned[:, :2] / pixel + centre, (turned[:, 2] - lowest) / step])
 
-    soft = np.zeros((n_slabs, *shape), dtype=np.float32)
-    hard = np.zeros((n_slabs, *shape), dtype=np.float32)
-    gold = np.zeros(shape, dtype=np.float32)
-    sigma = effective_sigma(specimen.blob_sigma_angstrom, pixel) / pixel
-    weight = specimen.blob_weight_angstrom3 * (
-        PROTEIN_CONTRAST_PER_ANGSTROM * settings.contrast_scale / pixel**2
-    )
-    _splat(soft, on_grid(specimen.blob_xyz_angstrom), sigma, weight)
-    radius_px = 0.5 * settings.bead_diameter_angstrom / pixel
-    beads = on_grid(specimen.gold.position_xyz_angstrom)
-    _add_balls(hard, gold, beads, radius_px, pixel, GOLD_CONTRAST_PER_ANGSTROM)
+    matter = _Matter(specimen, settings, on_grid(specimen.blob_xyz_angstrom), shape)
+    matter.beads = on_grid(specimen.gold.position_xyz_angstrom)
     slant = 1.0 / np.sqrt(rotation[2, 2])
+    deviation = ICE_NOISE_CONTRAST_ANGSTROM / pixel * slant / np.sqrt(2.0)
     for offset in (-0.25, 0.25):
         plane = _plane(rotation, centre, pixel, offset * settings.ice_thickness_angstrom, lowest, step)
-        deviation = ICE_NOISE_CONTRAST_ANGSTROM / pixel * slant / np.sqrt(2.0)
-        _share_out(hard, deviation * rng.standard_normal(shape, dtype=np.float32), plane)
-    protein, rest = _through_lens(soft, hard, lowest, step, acquisition, settings, view)
+        matter.ice.append((deviation * rng.standard_normal(shape, dtype=np.float32), plane))
+    lens = _Lens(shape, lowest, step, acquisition, settings, view)
+    for first in range(0, n_slabs - 1, _BLOCK):
+        matter.add_block(first, lens)
+    protein, rest = lens.images(acquisition, settings, view)
     path = settings.ice_thickness_angstrom / rotation[2, 2]
-    beam = np.exp(-path / ICE_ABSORPTION_ANGSTROM) * np.exp(-gold / GOLD_ABSORPTION_ANGSTROM)
+    beam = np.exp(-path / ICE_ABSORPTION_ANGSTROM) * np.exp(-matter.gold / GOLD_ABSORPTION_ANGSTROM)
     intensity = np.maximum(1.0 - protein - rest, 0.02) * beam
     return IdealView(intensity.astype(np.float32), protein, origin)
+
+
+class _Matter:
+    """Matter of one view, laid out in blocks of slabs so that thick specimens need little memory."""
+
+    def __init__(
+        self, specimen: Specimen, settings: SessionSettings, blobs_xyk: Float, shape: tuple[int, int]
+    ) -> None:
+        pixel = settings.pixel_size_angstrom
+        order = np.argsort(blobs_xyk[:, 2], kind="stable")
+        contrast = PROTEIN_CONTRAST_PER_ANGSTROM * settings.contrast_scale / pixel**2
+        self._xyk = blobs_xyk[order]
+        self._sigma_px = effective_sigma(specimen.blob_sigma_angstrom, pixel)[order] / pixel
+        self._weight = specimen.blob_weight_angstrom3[order] * contrast
+        self._pixel = pixel
+        self._bead_radius_px = 0.5 * settings.bead_diameter_angstrom / pixel
+        self.beads: Float = np.zeros((0, 3))
+        self.ice: list[tuple[Float32, Float]] = []
+        self.gold = np.zeros(shape, dtype=np.float32)
+        self._soft = np.zeros((_BLOCK + 1, *shape), dtype=np.float32)
+        self._hard = np.zeros((_BLOCK + 1, *shape), dtype=np.float32)
+
+    def add_block(self, first: int, lens: _Lens) -> None:
+        """Lay out what lies between slab ``first`` and ``first + _BLOCK`` and send all but the last on.
+
+        The last slab also gets matter from the next block, and is carried over to it.
+        """
+        rows = slice(*np.searchsorted(self._xyk[:, 2], [first, first + _BLOCK]))
+        down = np.array([0.0, 0.0, first])
+        _splat(self._soft, self._xyk[rows] - down, self._sigma_px[rows], self._weight[rows])
+        _add_balls(
+            self._hard,
+            self.gold,
+            self.beads - down,
+            self._bead_radius_px,
+            self._pixel,
+            GOLD_CONTRAST_PER_ANGSTROM,
+        )
+        for field, plane in self.ice:
+            _share_out(self._hard, field, plane - down[::-1])
+        for k in range(_BLOCK):
+            lens.add(self._soft[k], self._hard[k])
+        for slabs in (self._soft, self._hard):
+            slabs[0] = slabs[_BLOCK]
+            slabs[1:] = 0.0
 
 
 def _depth_range(
@@ -196,44 +242,54 @@ def _plane(rotation: Float, centre: Float, pixel: float, height: float, lowest: 
     return np.array([(at_origin - lowest) / step, slope[0] / step, slope[1] / step])
 
 
-def _through_lens(
-    soft: Float32,
-    hard: Float32,
-    lowest: float,
-    step: float,
-    acquisition: Acquisition,
-    settings: SessionSettings,
-    view: int,
-) -> tuple[Float32, Float32]:
-    """Send the slabs through their CTFs; ``soft`` matter is damaged by the exposure up to mid-view."""
-    shape = soft.shape[1:]
-    pixel, ctf = settings.pixel_size_angstrom, acquisition.ctf
-    fy = scipy.fft.fftfreq(shape[0], pixel)[:, None]
-    fx = scipy.fft.rfftfreq(shape[1], pixel)[None, :]
-    f2 = fx**2 + fy**2
-    scope = ctf.microscope
-    first = optics.phase(
-        fx,
-        fy,
-        defocus_u_angstrom=ctf.defocus_u_um[view] * ANGSTROM_PER_UM + ctf.defocus_hand * lowest,
-        defocus_v_angstrom=ctf.defocus_v_um[view] * ANGSTROM_PER_UM + ctf.defocus_hand * lowest,
-        astigmatism_deg=ctf.astigmatism_deg[view],
-        voltage_kv=scope.voltage_kv,
-        spherical_aberration_mm=scope.spherical_aberration_mm,
-        amplitude_contrast=scope.amplitude_contrast,
-    )
-    per_slab = np.pi * optics.wavelength_angstrom(scope.voltage_kv) * ctf.defocus_hand * step * f2
-    turn = np.exp(1j * per_slab).astype(np.complex64)
-    wave = np.exp(1j * first).astype(np.complex64)
-    sums = np.zeros((2, *f2.shape), dtype=np.complex64)
-    for k in range(len(soft)):
-        for part, slabs in enumerate((soft, hard)):
-            if slabs[k].any():
-                sums[part] += wave.imag * scipy.fft.rfft2(slabs[k])
-        wave *= turn
-    exposure = acquisition.pre_exposure_e_per_angstrom2[view] + 0.5 * settings.exposure_e_per_angstrom2
-    envelope = np.exp(-0.25 * ENVELOPE_B_ANGSTROM2 * f2).astype(np.float32)
-    kept = optics.damage(np.sqrt(f2), float(exposure)).astype(np.float32)
-    protein = scipy.fft.irfft2(sums[0] * (envelope * kept), s=shape)
-    rest = scipy.fft.irfft2(sums[1] * envelope, s=shape)
-    return protein, rest
+class _Lens:
+    """The CTF of one view, slab after slab: ``add`` slabs in order of rising depth, then take ``images``."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        lowest: float,
+        step: float,
+        acquisition: Acquisition,
+        settings: SessionSettings,
+        view: int,
+    ) -> None:
+        pixel, ctf = settings.pixel_size_angstrom, acquisition.ctf
+        fy = scipy.fft.fftfreq(shape[0], pixel)[:, None]
+        fx = scipy.fft.rfftfreq(shape[1], pixel)[None, :]
+        scope = ctf.microscope
+        first = optics.phase(
+            fx,
+            fy,
+            defocus_u_angstrom=ctf.defocus_u_um[view] * ANGSTROM_PER_UM + ctf.defocus_hand * lowest,
+            defocus_v_angstrom=ctf.defocus_v_um[view] * ANGSTROM_PER_UM + ctf.defocus_hand * lowest,
+            astigmatism_deg=ctf.astigmatism_deg[view],
+            voltage_kv=scope.voltage_kv,
+            spherical_aberration_mm=scope.spherical_aberration_mm,
+            amplitude_contrast=scope.amplitude_contrast,
+        )
+        self._shape = shape
+        self._f2 = fx**2 + fy**2
+        wavelength = optics.wavelength_angstrom(scope.voltage_kv)
+        per_slab = np.pi * wavelength * ctf.defocus_hand * step * self._f2
+        self._turn = np.exp(1j * per_slab).astype(np.complex64)
+        self._wave = np.exp(1j * first).astype(np.complex64)
+        self._sums = np.zeros((2, *self._f2.shape), dtype=np.complex64)
+
+    def add(self, soft: Float32, hard: Float32) -> None:
+        """Send the next slab through: ``soft`` is matter that the beam damages, ``hard`` the rest."""
+        for part, slab in enumerate((soft, hard)):
+            if slab.any():
+                self._sums[part] += self._wave.imag * scipy.fft.rfft2(slab)
+        self._wave *= self._turn
+
+    def images(
+        self, acquisition: Acquisition, settings: SessionSettings, view: int
+    ) -> tuple[Float32, Float32]:
+        """Return the contrasts of both kinds of matter; damage is that of the exposure up to mid-view."""
+        exposure = acquisition.pre_exposure_e_per_angstrom2[view] + 0.5 * settings.exposure_e_per_angstrom2
+        envelope = np.exp(-0.25 * ENVELOPE_B_ANGSTROM2 * self._f2).astype(np.float32)
+        kept = optics.damage(np.sqrt(self._f2), float(exposure)).astype(np.float32)
+        protein = scipy.fft.irfft2(self._sums[0] * (envelope * kept), s=self._shape)
+        rest = scipy.fft.irfft2(self._sums[1] * envelope, s=self._shape)
+        return protein, rest
