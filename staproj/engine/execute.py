@@ -172,10 +172,9 @@ class _Work:
         with atomic.storage_errors(self.run.path):
             self.out.mkdir(parents=True)
             self.run.log.parent.mkdir()
-        atomic.write_json(self.run.spec, self._spec())
-        atomic.write_json(
-            self.run.env, environment.collect(threads=self.options.threads, device=self.options.device)
-        )
+        atomic.write_json(self.run.spec, self._spec(), sync_dir=False)
+        env = environment.collect(threads=self.options.threads, device=self.options.device)
+        atomic.write_json(self.run.env, env)
         runs.note_started(self.run, 1)
         self._tell("step", total=len(self.units))
 
@@ -215,7 +214,7 @@ class _Work:
             for entry in merged["files"]:
                 with suppress(OSError):
                     (run.out / entry["path"]).chmod(0o444)
-        atomic.write_json(run.outputs, merged)
+        atomic.write_json(run.outputs, merged, sync_dir=False)
         usage = {
             "wall_s": self.meter.wall_s,
             "cpu_s": self.meter.cpu_s,
@@ -224,6 +223,7 @@ class _Work:
         verdict = self._verdict()
         self.request.before_seal()
         runs.note(run, "sealed", durable=True, reused=self.reused, verdict=verdict, **usage)
+        atomic.fsync_dir(run.path)  # all of it is on the disk before the marker can be
         proof = {p.name: sha256_file(p) for p in (run.spec, run.env, run.record, run.outputs)}
         atomic.write_json(run.sealed, {"record_format": spec.RECORD_FORMAT, "sha256": proof, **usage})
         self._tell("step-done", done=len(self.units), total=len(self.units), message=verdict)

@@ -68,8 +68,10 @@ def fsync_file(path: Path) -> None:
         os.fsync(handle.fileno())
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, sync_dir: bool = True) -> None:
     """Replace ``path`` by ``data`` in one step.
+
+    ``sync_dir=False`` leaves it to a later :func:`fsync_dir` to make the rename durable.
 
     Raises
     ------
@@ -87,7 +89,8 @@ def write_bytes(path: Path, data: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    fsync_dir(path.parent)
+    if sync_dir:
+        fsync_dir(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -95,9 +98,10 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, sync_dir: bool = True) -> None:
     """Replace ``path`` by indented JSON in one step (no NaN or infinity)."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    write_bytes(path, text.encode(), sync_dir=sync_dir)
 
 
 def read_json(path: Path) -> dict[str, Any]:

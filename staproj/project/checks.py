@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -86,7 +87,7 @@ def outputs(data: dict[str, Any], where: str) -> dict[str, Any]:
     return data
 
 
-def _has(data: Any, wanted: Form, where: str) -> None:
+def _has(data: Any, wanted: Mapping[str, type | tuple[type, ...]], where: str) -> None:
     if not isinstance(data, dict):
         raise _damaged("not a table", where)
     for key, kind in wanted.items():

@@ -84,7 +84,7 @@ class RunRecord:
 
 
 def write_item(path: Path, record: ItemRecord) -> None:
-    """Write the record of one item in one step."""
+    """Write the record of one item in one step (``item.json`` beside it makes it durable)."""
     with atomic.storage_errors(path):
         _write(path, lambda handle: _put_item(handle.create_group("item"), record))
 
@@ -176,7 +176,6 @@ def _write(path: Path, fill: Any) -> None:
         if atomic.is_disk_full(error):
             raise atomic.disk_full_error(str(path)) from error
         raise
-    atomic.fsync_dir(path.parent)
 
 
 def _put_item(group: h5py.Group, record: ItemRecord) -> None:

@@ -87,7 +87,8 @@ def test_new_tables_are_made_where_they_belong():
 
 def test_a_new_key_stands_with_its_table():
     """A key is added under the last key of its table, not below the comment that heads the next one."""
-    new = manifest_edit.apply(TEXT, [Change(("step", "motion", "params", "bin"), 2), Change(("project", "seed"), 3)])
+    changes = [Change(("step", "motion", "params", "bin"), 2), Change(("project", "seed"), 3)]
+    new = manifest_edit.apply(TEXT, changes)
     assert "  1,\n]\nbin = 2\n\n# an override\n" in new
     assert 'uuid = "u"\nseed = 3\n\n[microscope]' in new
     end = manifest_edit.apply(TEXT.rstrip("\n"), [Change(("step", "motion", "item", "TS_01", "x"), 1)])
