@@ -65,16 +65,20 @@ def align(
     search: SearchRange,
     *,
     mask_diameter_angstrom: float,
+    score_diameter_angstrom: float | None = None,
     filter_by_shell: NDArray[np.floating] | None = None,
 ) -> ParticleSet:
     """Return the particles with the best pose found and its score (in SD of the noise).
 
     ``volume`` is the reference on the source's voxels, bright, centre ``n // 2``; ``filter_by_shell`` weights the
-    shells of the source's box.
+    shells of the source's box. ``score_diameter_angstrom`` narrows the sphere that the final score (not the
+    pose) looks at, so that neighbours on a lattice cannot vouch for a particle that is not there.
     """
     if not len(particles):
         return particles
     engine = _Engine(source, volume, search, mask_diameter_angstrom, filter_by_shell)
+    if score_diameter_angstrom is not None:
+        engine.score_within(volume, score_diameter_angstrom / source.voxel_size_angstrom, filter_by_shell)
     position = particles.position_xyz_angstrom.copy()
     rotation = particles.rot_tomo_from_ref.copy()
     score = np.zeros(len(particles))
@@ -104,6 +108,7 @@ class _Engine:
         coarse = min(self.fine_radius, source.radius_of(search.coarse_resolution_angstrom))
         masked = masked_reference(volume, source.box, mask_diameter_angstrom / voxel)
         self.table = reference_table(masked, self.fine_radius, filter_by_shell)
+        self.score_table: Complex64 | None = None
         self.index = half_space_index(self.fine_radius, 1.01)
         self.k = index_frequencies(self.fine_radius, self.index)
         self.coarse = np.flatnonzero((self.k**2).sum(axis=1) <= coarse * coarse)
@@ -127,6 +132,13 @@ class _Engine:
             self.table, self.rotations.astype(np.float32), np.ascontiguousarray(self.k[self.coarse])
         )
 
+    def score_within(
+        self, volume: Float32, diameter_voxel: float, filter_by_shell: NDArray[np.floating] | None
+    ) -> None:
+        """Let final scores see only a sphere of the reference."""
+        masked = masked_reference(volume, self.box, diameter_voxel)
+        self.score_table = reference_table(masked, self.fine_radius, filter_by_shell)
+
     def best_poses(self, data: Complex64, weight: Float32) -> tuple[Float, Float, Float]:
         """Return turn ``[n, 3, 3]``, shift ``[n, 3]`` (voxels, particle frame) and score of every cube."""
         n = len(data)
@@ -134,6 +146,9 @@ class _Engine:
         w = np.ascontiguousarray(weight.reshape(n, -1)[:, self.index])
         poses = self._from_grid(d, w) if self.search.grid else _at_rest(n)
         scores = fit_poses(self.table, self.k, d, w, poses, np.arange(n), self.limits, self.search.fit_steps)
+        if self.score_table is not None:
+            fixed = poses.copy()
+            scores = fit_poses(self.score_table, self.k, d, w, fixed, np.arange(n), self.limits, 0)
         return poses[:, :3], poses[:, 3], scores / self.box
 
     def _from_grid(self, d: Complex64, w: Float32) -> Float:

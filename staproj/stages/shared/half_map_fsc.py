@@ -32,11 +32,11 @@ def measure_fsc(
 ) -> FscCurve:
     """Return the FSC of two half maps; without a mask all four curves are the unmasked one."""
     if mask is None:
-        plain = fourier_shell_correlation(half_1.astype(np.float64), half_2.astype(np.float64))
+        plain = fourier_shell_correlation(half_1, half_2)
         plain[0] = 1.0
         found = MaskedFsc(plain, plain, plain, plain, len(plain))
     else:
-        found = masked_fsc(half_1.astype(np.float64), half_2.astype(np.float64), mask.astype(np.float64), rng)
+        found = masked_fsc(half_1, half_2, mask, rng)
     box = max(half_1.shape)
     return FscCurve(
         frequency_per_angstrom=shell_frequency(len(found.corrected), box, voxel_size_angstrom),

@@ -6,7 +6,7 @@ each particle's current pose defines; search, refinement and averaging know noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +59,7 @@ class Optics:
     limit_per_angstrom: float
 
 
-def series_inputs(inputs: dict[str, object], item: str | None = None) -> dict[str, SeriesInputs]:
+def series_inputs(inputs: Mapping[str, object], item: str | None = None) -> dict[str, SeriesInputs]:
     """Collect the ports ``tilt_series, alignment, ctf, gold`` of a stage, a series each.
 
     Raises
@@ -83,6 +83,13 @@ def series_inputs(inputs: dict[str, object], item: str | None = None) -> dict[st
             series, parts["alignment"][name], parts["ctf"].get(name), parts["gold"].get(name)  # type: ignore[arg-type]
         )
     return found
+
+
+def joined_particles(value: ParticleSet | dict[str, ParticleSet]) -> ParticleSet:
+    """Return one table of particles, from a table or one a tilt series (ids are then counted anew)."""
+    if isinstance(value, ParticleSet):
+        return value
+    return ParticleSet.concatenate([value[name] for name in sorted(value)], renumber=True)
 
 
 class ViewSource:
