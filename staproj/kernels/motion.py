@@ -344,21 +344,38 @@ def padded_shape(shape_yx: tuple[int, int]) -> tuple[int, int]:
 
 
 def shifted_transform(frame: Array, shape: tuple[int, int], shift_yx_px: tuple[float, float]) -> Array:
-    """Return the ``rfft2`` of a frame padded to ``shape`` with its mean, its content moved by ``+shift``."""
+    """Return the ``rfft2`` of a frame padded to ``shape`` with its mean, its content moved by ``+shift``.
+
+    Works on arrays of any library.
+    """
     xp = namespace(frame)
     ny, nx = frame.shape
     if (ny, nx) != shape:
-        padded = xp.full(shape, xp.mean(frame), dtype=frame.dtype)
+        padded = xp.full(shape, float(xp.mean(frame)), dtype=frame.dtype)
         padded[:ny, :nx] = frame
         frame = padded
-    transform = fft_module(frame).rfft2(frame)
+    transform = fft_module(frame).rfftn(frame, axes=(-2, -1))
     if shift_yx_px[0] == 0.0 and shift_yx_px[1] == 0.0:
         return transform
-    y = _axis_phase(np.fft.fftfreq(shape[0]), shift_yx_px[0])
-    x = _axis_phase(np.fft.rfftfreq(shape[1]), shift_yx_px[1])
-    transform *= xp.asarray(y)[:, None]
-    transform *= xp.asarray(x)[None, :]
+    y = _axis_phase(np.fft.fftfreq(shape[0])[:, None], shift_yx_px[0])
+    x = _axis_phase(np.fft.rfftfreq(shape[1])[None, :], shift_yx_px[1])
+    transform *= xp.astype(xp.asarray(y), transform.dtype)
+    transform *= xp.astype(xp.asarray(x), transform.dtype)
     return transform
+
+
+def ring_correlation(first: Complex64, second: Complex64, shells: NDArray[np.int64]) -> Float:
+    """Correlate two half transforms ring by ring, from ring 0 to the last but one of ``shells``.
+
+    ``shells`` numbers the ring of every coefficient; its highest number collects what is not wanted.
+    """
+    n = int(shells.max()) + 1
+    flat = shells.ravel()
+    cross = np.bincount(flat, (first * np.conj(second)).real.ravel(), n)
+    power = [np.bincount(flat, (np.abs(one) ** 2).ravel(), n) for one in (first, second)]
+    product = np.sqrt(power[0] * power[1])
+    ring: Float = np.where(product > 0, cross / np.maximum(product, 1e-30), 0.0)
+    return ring[:-1]
 
 
 def _axis_phase(frequency: NDArray[np.floating], shift: float) -> Complex64:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pytest
 import scipy.fft
 
+from staproj.kernels.fourier import shell_index
 from staproj.kernels.motion import (
     DriftOptions,
     block_mean,
     measure_drift,
     padded_shape,
+    ring_correlation,
     shifted_transform,
     solve_pairs,
 )
+from staproj.kernels.xp import to_host
 
 OPTIONS = DriftOptions(max_shift_px=30.0)
 # The information bound of these movies (counting noise, all other frames known) is 0.05 px rms for 11 counts
@@ -133,15 +138,32 @@ def test_same_numbers_twice(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("shape", [(60, 64), (61, 75)])
-def test_shifted_transform_moves_content(shape: tuple[int, int], rng: np.random.Generator) -> None:
+def test_shifted_transform_moves_content(
+    xp: ModuleType, shape: tuple[int, int], rng: np.random.Generator
+) -> None:
     """Content moves by +shift, also in odd sizes (which are padded): compared with blobs drawn there."""
     blobs = np.column_stack([rng.uniform(15, 45, (12, 2)), rng.normal(0, 1, 12), np.full(12, 2.0)])
     drift = np.array([1.7, -2.3])
     padded = padded_shape(shape)
-    transform = shifted_transform(_frame(shape, blobs, np.zeros(2)), padded, (drift[0], drift[1]))
+    frame = xp.asarray(_frame(shape, blobs, np.zeros(2)).astype(np.float32))
+    transform = to_host(shifted_transform(frame, padded, (drift[0], drift[1])))
+    assert transform.dtype == np.complex64
     moved = scipy.fft.irfft2(transform, s=padded)[: shape[0], : shape[1]]
     inner = np.s_[12:48, 12:48]
     np.testing.assert_allclose(moved[inner], _frame(shape, blobs, drift)[inner], atol=2e-3)
+
+
+def test_ring_correlation(rng: np.random.Generator) -> None:
+    """Rings that two pictures share correlate, rings that they do not share do not."""
+    shape = (64, 80)
+    shells = np.minimum(shell_index(shape), 41)
+    common, own = (scipy.fft.rfft2(rng.normal(size=(2, *shape)), axes=(1, 2)) for _ in range(2))
+    low = shells < 15
+    first, second = (np.where(low, common[0], own[i]).astype(np.complex64) for i in range(2))
+    curve = ring_correlation(first, second, shells)
+    assert len(curve) == 41
+    np.testing.assert_allclose(curve[:15], 1.0, atol=1e-5)
+    assert np.abs(curve[16:]).max() < 0.3
 
 
 def test_block_mean() -> None:

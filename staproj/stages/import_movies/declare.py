@@ -60,6 +60,8 @@ Order of recording: PriorRecordDose, else DateTime, else the order of the file (
 fallback). Exposure: the override, else ExposureDose. Pre-exposure: PriorRecordDose where the
 exposure is the mdoc's own, else the sum over the sections recorded before.
 
+A gain reference is an image in the orientation of the frames as MRC has them (row 0 at the bottom).
+
 Good output: all series listed with the expected number of views, tilt range and total exposure. If
 a series has ExposureDose = 0, set `[microscope] exposure_e_per_angstrom2 = { SERIES = 3.0 }`. NaN
 pixels show when frames are read, in `motion`.""",

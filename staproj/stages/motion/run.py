@@ -23,6 +23,7 @@ from staproj.kernels.motion import (
     block_mean,
     measure_drift,
     padded_shape,
+    ring_correlation,
     shifted_transform,
 )
 from staproj.model.tilt_series import MovieSeries, TiltSeries
@@ -234,22 +235,9 @@ def _add(
         for index, shift in enumerate(drift):
             sums[index % 2] += shifted_transform(frame(index), padded, (-shift[0], -shift[1]))
         images = [scipy.fft.irfft2(one, s=padded)[: shape[0], : shape[1]] for one in sums]
-    frc = _ring_correlation(sums[0], sums[1], shells)
+    frc = ring_correlation(sums[0], sums[1], shells)
     odd, even = (np.ascontiguousarray(image, dtype=np.float32) for image in images)
     return odd, even, frc
-
-
-def _ring_correlation(
-    first: NDArray[np.complex64], second: NDArray[np.complex64], shells: NDArray[np.int64]
-) -> Float:
-    """Fourier ring correlation from ring 0 to Nyquist."""
-    n = int(shells.max()) + 1
-    flat = shells.ravel()
-    cross = np.bincount(flat, (first * np.conj(second)).real.ravel(), n)
-    power = [np.bincount(flat, (np.abs(one) ** 2).ravel(), n) for one in (first, second)]
-    product = np.sqrt(power[0] * power[1])
-    ring: Float = np.where(product > 0, cross / np.maximum(product, 1e-30), 0.0)
-    return ring[:-1]
 
 
 def _without_images(sums: ViewSums) -> ViewSums:
