@@ -14,9 +14,11 @@ import scipy.fft
 from scipy.spatial.transform import Rotation
 
 from staproj.errors import InputError
+from staproj.kinds import ArtifactKind
 from staproj.model.fiducials import GoldModel
 from staproj.model.maps import DensityMap, HalfMaps
 from staproj.model.particles import ParticleSet
+from staproj.stages.api import Params, Port, StageSpec
 from staproj.testing import score as score_module
 from staproj.testing.phantoms import hexamer, simulate
 from staproj.testing.score import frames, maps, poses, score_project, write_table
@@ -294,6 +296,48 @@ class _Made:
 
     def parameters(self, stage):
         return {}
+
+
+class _NoParams(Params):
+    """An average without settings."""
+
+
+SEEN: dict[str, ParticleSet] = {}
+
+
+def toy_average(inputs, params, ctx):
+    """Stand for the averaging stage: keep the particles it is given and write a turned reference."""
+    SEEN["particles"] = inputs["particles"]
+    path = ctx.out_dir() / "map.mrc"
+    with mrcfile.new(path) as handle:
+        handle.set_data(_turned_reference(17.0, 0.0))
+    return {"map": DensityMap(path, 6.0, "C6", len(inputs["particles"]))}
+
+
+def test_oracle_average_gets_true_poses_in_the_projects_frame(truth, tmp_path, monkeypatch):
+    """The bound is the project's own averaging stage on the true particles, moved into its frame."""
+    port = Port(ArtifactKind.PARTICLES, "Poses.")
+    aligned = Port(ArtifactKind.ALIGNMENT, "Geometry.")
+    spec = StageSpec(
+        "average",
+        "Average.",
+        _NoParams,
+        {"particles": port, "alignment": aligned},
+        {"map": Port(ArtifactKind.MAP, "Map.")},
+        f"{__name__}:toy_average",
+        scope="project",
+    )
+    monkeypatch.setattr(score_module.oracle.registry, "get", lambda name: spec)
+    monkeypatch.setattr(score_module, "Results", lambda root: _Made(truth, tmp_path))
+    score = score_project("project", truth.root)
+    assert score["map"]["ratio_to_oracle"] == pytest.approx(1.0)
+    given = SEEN["particles"]
+    true = ParticleSet.concatenate([truth.series[name].particles for name in sorted(truth.series)])
+    assert np.allclose(given.position_xyz_angstrom, (true.position_xyz_angstrom - ORIGIN) @ TURN, atol=1e-4)
+    assert np.allclose(given.rot_tomo_from_ref, TURN.T @ true.rot_tomo_from_ref, atol=1e-8)
+    assert set(given.half_set) == {1, 2}
+    assert score["passed"] is True
+    assert "FAIL" not in write_table(score)
 
 
 def test_whole_score_of_known_errors(truth, tmp_path, monkeypatch):

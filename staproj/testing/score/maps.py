@@ -131,13 +131,13 @@ def align(truth: TrueMap, volume: Float, voxel: float, order: int) -> Placement:
         values, mask = placed(truth, points, Placement(parameters[:3], parameters[3:], 0.0))
         return _correlation(values, smooth, mask)
 
-    heights = np.arange(-_Z_RANGE_ANGSTROM, _Z_RANGE_ANGSTROM + 0.1, max(voxel, 4.0))
-    azimuths = np.arange(0.0, 360.0 / order, 5.0)
+    heights = np.arange(-_Z_RANGE_ANGSTROM, _Z_RANGE_ANGSTROM + 0.1, max(voxel, 6.0))
+    azimuths = np.arange(0.0, 360.0 / order, 6.0)
     coarse = [(fit(np.array([0, 0, a, 0, 0, h])), a, h) for a in azimuths for h in heights]
     _, azimuth, height = max(coarse)
     start = np.array([0.0, 0.0, azimuth, 0.0, 0.0, height])
     simplex = np.vstack([start, start + np.diag([2.0, 2.0, 2.5, 2.0, 2.0, 2.5])])
-    options = {"initial_simplex": simplex, "xatol": 0.02, "fatol": 1e-6, "maxfev": 400}
+    options = {"initial_simplex": simplex, "xatol": 0.05, "fatol": 1e-5, "maxfev": 300}
     found = scipy.optimize.minimize(lambda p: -fit(p), start, method="Nelder-Mead", options=options)
     return Placement(found.x[:3], found.x[3:], -float(found.fun))
 
