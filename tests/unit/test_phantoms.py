@@ -374,6 +374,17 @@ def test_full_directory_is_left_alone(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_interrupted_simulation_leaves_nothing(tmp_path):
+    """A simulation that is stopped half-way leaves no directory that looks like a session."""
+
+    def stop(done, total, name):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(tmp_path / "s", "tiny", threads=1, progress=stop, **SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_truth_reads_back(session):
     """What simulate returns is what lies on disk."""
     truth = load_truth(session[0] / "truth")

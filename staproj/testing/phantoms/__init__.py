@@ -10,7 +10,19 @@ exposure damage and drawing of Gaussian blobs stand in this package.
 
 from __future__ import annotations
 
-from staproj.testing.phantoms.build import simulate
+from typing import TYPE_CHECKING, Any
+
 from staproj.testing.phantoms.settings import PRESETS, SessionSettings
 
+if TYPE_CHECKING:
+    from staproj.testing.phantoms.build import simulate
+
 __all__ = ["PRESETS", "SessionSettings", "simulate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "simulate":  # numba and scipy are loaded when something is simulated, not for help texts
+        from staproj.testing.phantoms.build import simulate
+
+        return simulate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,7 +39,8 @@ def simulate(
     Parameters
     ----------
     directory
-        Where ``frames/``, ``mdoc/``, ``gain.mrc``, ``session.json`` and ``truth/`` are written.
+        Where ``frames/``, ``mdoc/``, ``gain.mrc``, ``session.json`` and ``truth/`` are written; it gets this
+        name only when everything is there.
     preset
         ``"tiny"`` (seconds), ``"demo"`` (under a minute) or ``"vlp"`` (benchmark, gigabytes).
     seed
@@ -66,14 +68,22 @@ def simulate(
         raise UsageError(
             "a session is simulated into a new or empty directory", where=str(root), hint="give another name"
         )
+    work = root.with_name(root.name + ".part")
     try:
-        (root / "frames").mkdir(parents=True)
-        (root / "mdoc").mkdir()
-        return _simulate(root, preset, chosen, seed, threads, ideal_stacks, progress)
+        shutil.rmtree(work, ignore_errors=True)
+        (work / "frames").mkdir(parents=True)
+        (work / "mdoc").mkdir()
+        _simulate(work, preset, chosen, seed, threads, ideal_stacks, progress)
+        if root.exists():
+            root.rmdir()
+        work.rename(root)
     except OSError as error:
         if isinstance(error, StorageError):
             raise
         raise StorageError(f"cannot write the session: {error.strerror or error}", where=str(root)) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return load_truth(root / "truth")
 
 
 def _simulate(
@@ -84,7 +94,7 @@ def _simulate(
     threads: int,
     ideal_stacks: Path | str | None,
     progress: Progress | None,
-) -> Truth:
+) -> None:
     source = np.random.SeedSequence(seed)
     camera_seed, *series_seeds = source.spawn(1 + chosen.n_series)
     camera = detector.build(chosen, np.random.default_rng(camera_seed))
@@ -103,7 +113,6 @@ def _simulate(
         chosen.pixel_size_angstrom, chosen.vlp_radius_angstrom, chosen.spacing_angstrom
     )
     write_truth(root / "truth", truth, reference)
-    return load_truth(root / "truth")
 
 
 class _Series:
