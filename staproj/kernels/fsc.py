@@ -7,6 +7,7 @@ Ultramicroscopy 135 (2013) 24. Rules of the shells: RELION 3-5 postprocess, as i
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,28 +33,36 @@ class MaskedFsc(NamedTuple):
 
 
 class ShellSum:
-    """Sums over the shells of an ``rfftn`` grid, for arrays of any library."""
+    """Sums over the shells of an ``rfftn`` grid for arrays of any library; numpy takes the short way."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.n_shells = max(shape) // 2 + 1
-        shell = shell_index(shape).ravel()
-        order = np.argsort(shell, kind="stable")
-        self._ends = np.searchsorted(shell[order], np.arange(self.n_shells), side="right")
-        self._order = order[: self._ends[-1]]
+        self._shell = np.minimum(shell_index(shape), self.n_shells).ravel()
 
     def __call__(self, values: Array) -> Float:
         """Return the sum of real ``values`` (on the ``rfftn`` grid) in every shell, ``[shell]``."""
+        if isinstance(values, np.ndarray):
+            found = np.bincount(self._shell, weights=values.ravel(), minlength=self.n_shells + 1)
+            return np.asarray(found[:-1], dtype=np.float64)
         xp = namespace(values)
-        flat = xp.reshape(values, (-1,))
-        picked = xp.astype(xp.take(flat, xp.asarray(self._order), axis=0), xp.float64)
-        running = to_host(xp.cumulative_sum(picked))
-        total: Float = np.concatenate([[0.0], running])[self._ends]
+        order, ends = self._sorted
+        picked = xp.take(xp.reshape(values, (-1,)), xp.asarray(order), axis=0)
+        running = to_host(xp.cumulative_sum(xp.astype(picked, xp.float64)))
+        total: Float = np.concatenate([[0.0], running])[ends]
         return np.diff(total, prepend=0.0)
+
+    @cached_property
+    def _sorted(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Coefficients in the order of their shells, and where each shell ends in it."""
+        order = np.argsort(self._shell, kind="stable")
+        ends = np.searchsorted(self._shell[order], np.arange(self.n_shells), side="right")
+        return order[: ends[-1]], ends
 
     @property
     def count(self) -> Float:
         """Number of coefficients in every shell."""
-        return np.diff(self._ends, prepend=0).astype(np.float64)
+        counts = np.bincount(self._shell, minlength=self.n_shells + 1)[:-1]
+        return counts.astype(np.float64)
 
 
 def fsc_of_transforms(transform_1: Array, transform_2: Array, sums: ShellSum) -> Float:
@@ -137,14 +146,14 @@ def _with_random_phases(transform: Any, shape: tuple[int, ...], start: int, rng:
     """Return the map whose coefficients at radius ``|k| >= start`` keep their size and lose their phase."""
     xp = namespace(transform)
     fft = fft_module(transform)
-    host_phase = rng.uniform(0.0, 2.0 * np.pi, size=tuple(transform.shape))
-    radius = radial_frequency(shape).astype(np.float64) * max(shape)
-    beyond = radius >= start - 1e-4
-    factor = np.where(beyond, np.exp(1j * host_phase), 1.0)
-    amplitude = xp.abs(transform)
-    keep = xp.asarray(beyond)
-    mixed = xp.where(keep, xp.astype(amplitude, transform.dtype), transform)
-    return fft.irfftn(mixed * xp.astype(xp.asarray(factor), transform.dtype), s=shape, axes=(0, 1, 2))
+    radius = radial_frequency(shape)
+    beyond = radius * np.float32(max(shape)) >= start - 1e-4
+    factor = np.zeros(tuple(transform.shape), dtype=np.complex64)
+    factor[beyond] = np.exp(2j * np.pi * rng.random(int(beyond.sum()), dtype=np.float32))
+    amplitude = xp.astype(xp.abs(transform), transform.dtype)
+    turned = amplitude * xp.astype(xp.asarray(factor), transform.dtype)
+    mixed = xp.where(xp.asarray(beyond), turned, transform)
+    return fft.irfftn(mixed, s=shape, axes=(0, 1, 2))
 
 
 def _check_shapes(first: Array, second: Array) -> None:

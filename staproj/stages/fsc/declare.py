@@ -30,7 +30,7 @@ STAGE = StageSpec(
         "Four curves: unmasked, masked, masked after the phases were randomised beyond the first "
         "shell with unmasked FSC < 0.8, and the masked one corrected by it, which is the one to "
         "quote. The resolution is the spacing of the last shell before the first drop below the "
-        "threshold. If the randomised curve is still high there, the mask is too tight: widen its "
+        "threshold. Where the phase-randomised maps still correlate, the mask is too tight: widen its "
         "edge."
     ),
     citations=(

@@ -56,6 +56,6 @@ STAGE = StageSpec(
         "A density mask is the low-passed map at a threshold, grown by `extend_angstrom`, with a "
         "raised-cosine edge: the rule of RELION's mask_create. It stays inside a sphere, so that "
         "neighbours of the particle at the rim of the box do not count. A mask that is too tight "
-        "shows in the fsc step: the curve of phase-randomised maps stays high."
+        "shows in the fsc step: the phase-randomised maps correlate."
     ),
 )

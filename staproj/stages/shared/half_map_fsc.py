@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from staproj.kernels.fsc import (
+    RANDOMISE_BELOW,
     MaskedFsc,
     first_shell_below,
     fourier_shell_correlation,
@@ -18,8 +19,8 @@ from staproj.stages.api import StageContext
 from staproj.units import Unit
 
 Float32 = NDArray[np.float32]
-TIGHT_MASK = 0.1
-"""Correlation of phase-randomised maps at the resolution above which a mask counts as too tight."""
+TIGHT_MASK = 0.15
+"""Rms correlation of phase-randomised maps above which a mask counts as too tight (good ones give < 0.1)."""
 
 
 def measure_fsc(
@@ -70,8 +71,9 @@ def record_fsc(curve: FscCurve, masked: bool, ctx: StageContext) -> tuple[str, b
     if not masked:
         return text + (" (no mask; Nyquist)" if at_nyquist else " (no mask)"), False
     text += f" (unmasked {plain:.2f} Å)"
-    tight = float(curve.randomised[min(drop, len(x) - 1)])
-    ctx.metric("randomised_fsc_at_resolution", tight)
+    noise = curve.randomised[first_shell_below(curve.unmasked, RANDOMISE_BELOW) + 2 :]
+    tight = float(np.sqrt(np.mean(noise**2))) if len(noise) else 0.0
+    ctx.metric("randomised_fsc_rms", tight)
     if tight > TIGHT_MASK:
-        return text + f", mask too tight: phase-randomised FSC still {tight:.2f} there", True
+        return text + f", mask too tight: phase-randomised maps correlate by {tight:.2f}", True
     return text + (", up to Nyquist" if at_nyquist else ""), False
