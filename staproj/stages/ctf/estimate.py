@@ -186,7 +186,9 @@ class SeriesFitter:
         step = largest / 4
         while step > 0.2 and chosen:
             a, b = np.meshgrid(common[0] + step * np.arange(-4, 5), common[1] + step * np.arange(-4, 5))
-            moves = np.arange(-3.0, 4.0)[:, None, None]
+            moves = np.arange(-12.0, 13.0, 2.0)[
+                :, None, None
+            ]  # rings blurred by astigmatism mislead a first fit
             score = sum(
                 fit.astigmatic_ratio(view, at + moves, a, b, azimuth).max(axis=0) for view, at in chosen
             ) + np.where(np.hypot(a, b) > largest, -np.inf, 0.0)
