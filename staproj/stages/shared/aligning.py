@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,6 +68,7 @@ def align(
     mask_diameter_angstrom: float,
     score_diameter_angstrom: float | None = None,
     filter_by_shell: NDArray[np.floating] | None = None,
+    progress: Callable[[float, float, str], None] | None = None,
 ) -> ParticleSet:
     """Return the particles with the best pose found and its score (in SD of the noise).
 
@@ -82,11 +84,15 @@ def align(
     position = particles.position_xyz_angstrom.copy()
     rotation = particles.rot_tomo_from_ref.copy()
     score = np.zeros(len(particles))
+    done = 0
     for index, data, weight in source.cubes(particles, engine.fine_radius):
         turn, shift, score[index] = engine.best_poses(data, weight)
         old = particles.rot_tomo_from_ref[index]
         moved = np.einsum("nij,nj->ni", old, shift * source.voxel_size_angstrom)
         position[index] += moved
+        done += len(index)
+        if progress is not None:
+            progress(done, len(particles), f"{done} of {len(particles)} particles aligned")
         rotation[index] = _orthonormal(old @ turn)
     return replace(particles, position_xyz_angstrom=position, rot_tomo_from_ref=rotation, score=score)
 

@@ -27,6 +27,7 @@ from staproj.model.fiducials import GoldModel
 from staproj.model.geometry import TiltGeometry
 from staproj.model.particles import ParticleSet
 from staproj.model.tilt_series import TiltSeries
+from staproj.stages.api import StageContext
 from staproj.stages.shared.views import ViewStack, load_views
 
 Float = NDArray[np.float64]
@@ -358,6 +359,35 @@ def _split(sums: Float32) -> tuple[Complex64, Float32]:
     data = np.empty(sums.shape[:-1], dtype=np.complex64)
     data.real, data.imag = sums[..., 0], sums[..., 1]
     return data, np.ascontiguousarray(sums[..., 2])
+
+
+def open_source(
+    kind: str,
+    inputs: Mapping[str, object],
+    ctx: StageContext,
+    *,
+    binning: int | None,
+    voxel_size_angstrom: float | None,
+    box_angstrom: float,
+) -> ViewSource:
+    """Make the particle source a stage asks for; without ``binning`` that whose voxels come nearest to a size.
+
+    Raises
+    ------
+    InputError
+        If the inputs cannot serve as that source.
+    """
+    series = series_inputs(inputs, ctx.item)
+    if not series:
+        raise EmptyResultError("there is no tilt series to read particles from", where=ctx.item)
+    if kind != "views":
+        raise InputError(f"there is no particle source {kind!r}", where=ctx.item)
+    pixel = next(iter(series.values())).tilt_series.pixel_size_angstrom
+    if binning is None:
+        binning = max(1, round((voxel_size_angstrom or pixel) / pixel))
+    return ViewSource(
+        series, binning=binning, box_angstrom=box_angstrom, threads=ctx.threads, check=ctx.check_cancelled
+    )
 
 
 def _view_of(visible: NDArray[np.bool_]) -> NDArray[np.int64]:
