@@ -13,6 +13,7 @@ from staproj.kernels.fsc import masked_fsc
 from staproj.kernels.symmetry import resample_map
 from staproj.model.maps import DensityMap
 from staproj.model.particles import ParticleSet
+from staproj.stages.api import StageContext
 from staproj.stages.shared.aligning import reference_mask
 from staproj.stages.shared.maps_io import read_map
 from staproj.stages.shared.particles import ViewSource
@@ -110,3 +111,14 @@ def soft_limit(source: ViewSource, resolution_angstrom: float) -> Float:
     end = source.box * source.voxel_size_angstrom / resolution_angstrom
     along = np.clip((shells - (end - 1.5)) / 3.0, 0.0, 1.0)
     return 0.5 + 0.5 * np.cos(np.pi * along)
+
+
+def with_half_sets(particles: ParticleSet, ctx: StageContext) -> ParticleSet:
+    """Return particles that all have a half-set; those without one are dealt out at random, which is recorded."""
+    missing = np.flatnonzero((particles.half_set != 1) & (particles.half_set != 2))
+    if not len(missing):
+        return particles
+    ctx.fallback(f"{len(missing)} particles had no half-set and were dealt out at random")
+    dealt = particles.half_set.copy()
+    dealt[ctx.rng("half_sets").permutation(missing)] = 1 + np.arange(len(missing)) % 2
+    return particles.with_columns(half_set=dealt)

@@ -1,0 +1,193 @@
+"""Gold-standard refinement: each half-set against its own average."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from staproj.errors import EmptyResultError, StageError
+from staproj.formats.mrc import write_mrc
+from staproj.kernels.fsc import resolution_angstrom, shell_frequency
+from staproj.model.maps import DensityMap, FscCurve, HalfMaps
+from staproj.model.particles import ParticleSet
+from staproj.stages.api import StageContext
+from staproj.stages.refine.declare import RefineParams
+from staproj.stages.shared.aligning import SearchRange, align
+from staproj.stages.shared.averaging import (
+    HalfAverages,
+    cyclic_order,
+    half_averages,
+    half_map_fsc,
+    load_reference,
+    reference_filter,
+    soft_limit,
+    with_half_sets,
+)
+from staproj.stages.shared.particles import ViewSource, open_source
+from staproj.stages.shared.pictures import central_slices
+from staproj.units import Unit
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+THRESHOLD = 0.143
+
+
+def refine(inputs: Mapping[str, Any], params: RefineParams, ctx: StageContext) -> dict[str, Any]:
+    """Return refined particles, the averages of both half-sets and of all, and their FSC."""
+    start: DensityMap = inputs["map"]
+    particles = with_half_sets(inputs["particles"], ctx)
+    if min((particles.half_set == half).sum() for half in (1, 2)) < 1:
+        raise EmptyResultError(
+            "a half-set has no particles", where="half_set", hint="select more particles, or split them at random"
+        )
+    symmetry = (params.symmetry or start.symmetry).upper()
+    source = open_source(
+        params.source,
+        inputs,
+        ctx,
+        binning=params.binning,
+        voxel_size_angstrom=None,
+        box_angstrom=params.box_size_angstrom,
+    )
+    source.measure_noise(particles)
+    reference = load_reference(start, source)
+    references = (reference, reference)
+    weights = soft_limit(source, params.start_resolution_angstrom)
+    limit = params.start_resolution_angstrom
+    rows: list[dict[str, float]] = []
+    averages, fsc = None, np.zeros(0)
+    for number in range(params.n_iterations):
+        search = _search(params, number, limit, cyclic_order(symmetry))
+        before = particles
+        particles = _align_halves(source, particles, references, search, weights, params, ctx)
+        averages = half_averages(source, particles, symmetry)
+        fsc = half_map_fsc(
+            averages.half_1,
+            averages.half_2,
+            params.mask_diameter_angstrom / source.voxel_size_angstrom,
+            ctx.rng("phases"),
+        )
+        found = resolution_angstrom(fsc, THRESHOLD, source.box, source.voxel_size_angstrom)
+        rows.append(_row(number, before, particles, limit, found))
+        ctx.log(f"round {number + 1}: aligned to {limit:.1f} Å, FSC {THRESHOLD} at {found:.1f} Å")
+        ctx.progress(number + 1, params.n_iterations, f"round {number + 1}: {found:.1f} Å")
+        references, weights = (averages.half_1, averages.half_2), reference_filter(fsc)
+        limit = max(found, params.max_resolution_angstrom or 0.0)
+    assert averages is not None
+    _prove_halves(particles, ctx)
+    return _outputs(source, particles, averages, fsc, symmetry, rows, ctx)
+
+
+def _search(params: RefineParams, number: int, limit: float, order: int) -> SearchRange:
+    shrink = 0.5**number
+    return SearchRange(
+        tilt_deg=params.tilt_range_deg * shrink,
+        spin_deg=params.spin_range_deg * shrink,
+        shift_xy_angstrom=params.shift_range_angstrom * shrink,
+        shift_z_angstrom=params.shift_range_angstrom * shrink,
+        coarse_resolution_angstrom=max(limit, params.coarse_resolution_angstrom),
+        fine_resolution_angstrom=limit,
+        symmetry_order=order,
+        grid=number == 0,
+    )
+
+
+def _align_halves(
+    source: ViewSource,
+    particles: ParticleSet,
+    references: tuple[Float32, Float32],
+    search: SearchRange,
+    weights: Float,
+    params: RefineParams,
+    ctx: StageContext,
+) -> ParticleSet:
+    position = particles.position_xyz_angstrom.copy()
+    rotation = particles.rot_tomo_from_ref.copy()
+    score = particles.score.copy()
+    for half, volume in zip((1, 2), references, strict=True):
+        ctx.check_cancelled()
+        index = np.flatnonzero(particles.half_set == half)
+        found = align(
+            source,
+            particles.take(index),
+            volume,
+            search,
+            mask_diameter_angstrom=params.mask_diameter_angstrom,
+            filter_by_shell=weights,
+        )
+        position[index], rotation[index] = found.position_xyz_angstrom, found.rot_tomo_from_ref
+        score[index] = found.score
+    return replace(particles, position_xyz_angstrom=position, rot_tomo_from_ref=rotation, score=score)
+
+
+def _row(number: int, before: ParticleSet, after: ParticleSet, limit: float, found: float) -> dict[str, float]:
+    moved = np.linalg.norm(after.position_xyz_angstrom - before.position_xyz_angstrom, axis=1)
+    trace = np.einsum("nij,nij->n", before.rot_tomo_from_ref, after.rot_tomo_from_ref)
+    turned = np.rad2deg(np.arccos(np.clip(0.5 * (trace - 1.0), -1.0, 1.0)))
+    return {
+        "round": float(number + 1),
+        "aligned_to_angstrom": limit,
+        "resolution_angstrom": found,
+        "median_moved_angstrom": float(np.median(moved)),
+        "median_turned_deg": float(np.median(turned)),
+        "mean_score_sd": float(after.score.mean()),
+    }
+
+
+def _prove_halves(particles: ParticleSet, ctx: StageContext) -> None:
+    """Record who is in which half, and that nobody is in both."""
+    first, second = (particles.particle_id[particles.half_set == half] for half in (1, 2))
+    shared = len(np.intersect1d(first, second))
+    ctx.table(
+        "half_sets",
+        {"particle_id": particles.particle_id, "half_set": particles.half_set},
+        doc="half-set of every particle; each half was only ever aligned to its own average",
+    )
+    ctx.metric("n_half_1", len(first))
+    ctx.metric("n_half_2", len(second))
+    ctx.metric("n_shared_by_halves", shared)
+    if shared:
+        raise StageError(
+            f"{shared} particles are in both half-sets", where="half_set", hint="rerun `select`: ids must be unique"
+        )
+
+
+def _outputs(
+    source: ViewSource,
+    particles: ParticleSet,
+    averages: HalfAverages,
+    fsc: Float,
+    symmetry: str,
+    rows: list[dict[str, float]],
+    ctx: StageContext,
+) -> dict[str, Any]:
+    voxel, out = source.voxel_size_angstrom, ctx.out_dir()
+    paths = [out / name for name in ("half_1.mrc", "half_2.mrc", "average.mrc")]
+    for path, volume in zip(paths, (averages.half_1, averages.half_2, averages.whole), strict=True):
+        write_mrc(path, volume, voxel)
+    frequency = shell_frequency(len(fsc), source.box, voxel)
+    resolution = resolution_angstrom(fsc, THRESHOLD, source.box, voxel)
+    ctx.table("rounds", {name: [row[name] for row in rows] for name in rows[0]}, doc="a row each round")
+    ctx.curve("fsc", frequency, fsc, x_label="frequency_per_angstrom", y_label="fsc")
+    ctx.preview("slices", central_slices(averages.whole))
+    ctx.metric("resolution_angstrom", resolution, Unit.ANGSTROM)
+    worse = len(rows) > 1 and resolution > 1.15 * rows[0]["resolution_angstrom"]
+    ctx.verdict(
+        f"{len(particles)} particles ({averages.n_half_1} + {averages.n_half_2}) to {resolution:.1f} Å "
+        f"(FSC {THRESHOLD}) in {len(rows)} rounds; last moved them {rows[-1]['median_moved_angstrom']:.1f} Å, "
+        f"{rows[-1]['median_turned_deg']:.1f} deg",
+        warning=worse,
+    )
+    n = len(particles)
+    zeros = np.zeros_like(fsc)
+    return {
+        "particles": replace(particles, symmetry=symmetry),
+        "half_maps": HalfMaps(paths[0], paths[1], voxel, averages.n_half_1, averages.n_half_2, symmetry),
+        "map": DensityMap(paths[2], voxel, symmetry, n),
+        "fsc": FscCurve(frequency, fsc, fsc, fsc, zeros, voxel, THRESHOLD, resolution),
+    }
