@@ -76,14 +76,14 @@ def create_project(
     data = {"movies": movies, "mdoc": mdoc, "gain": gain}
     changes += _data_changes(layout, start, {key: value for key, value in data.items() if value is not None})
     text = manifest_edit.apply(text, changes).lstrip("\n")
+    if sets:
+        text = _with_sets(layout, text, sets)
+    _check(text, str(layout.manifest))
     with atomic.storage_errors(layout.root):
         layout.root.mkdir(parents=True, exist_ok=True)
         for directory in (layout.runs, layout.versions, layout.private):
             directory.mkdir(exist_ok=True)
     with project_lock(layout.lock, purpose="making the project"):
-        if sets:
-            text = _with_sets(layout, text, sets)
-        _check(text, str(layout.manifest))
         atomic.write_text(layout.root / "README.staproj.txt", README)
         atomic.write_text(layout.manifest, text)
         versions.write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,11 @@ def run_steps(
             results.append(result)
             if result.action != "fresh":
                 view = View.open(root, changes, with_template=True)
-    finally:
-        _record_version(root, results, note or _why(targets, items, sets))
+    except BaseException:
+        with suppress(OSError, StaprojError):  # the first error is the one to show
+            _record_version(root, results, note or _why(targets, items, sets))
+        raise
+    _record_version(root, results, note or _why(targets, items, sets))
     return results
 
 
@@ -120,13 +124,10 @@ def rerun_step(
     _check_items(view, name, expected, items)
     head = view.heads.get(name)
     same = head is not None and expected.image == view.spec(head)["preimage"]
-    results: list[StepResult] = []
-    try:
-        outcome = _execute(view, expected, items, note, options, reuse=not same)
-        results.append(_result(outcome, [], name))
-    finally:
-        _record_version(root, results, note or _why_rerun(name, from_run, full))
-    return results[0]
+    outcome = _execute(view, expected, items, note, options, reuse=not same)
+    result = _result(outcome, [], name)
+    _record_version(root, [result], note or _why_rerun(name, from_run, full))
+    return result
 
 
 def set_head(root: Path, name: str, run: str, *, note: str = "") -> None:
@@ -278,7 +279,8 @@ def _check_items(view: View, name: str, expected: Expected, items: Iterable[str]
                 f"step {name!r} has no tilt series {item!r}",
                 hint=suggestion(item, expected.items, "tilt series"),
             )
-    for item in view.unknown_items(name):
+    written = set(expected.node.step.items) - set(expected.items)
+    for item in sorted(written - view.all_items() if written else ()):
         raise ManifestError(
             f"step {name!r} has values for {item!r}, but there is no such tilt series",
             where=f"{view.manifest.where} [step.{name}.item.{item}]",

@@ -8,13 +8,14 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from staproj.engine import digest, params, plan
-from staproj.errors import StorageError, UsageError
+from staproj.errors import StaprojError, StorageError, UsageError
 from staproj.project import atomic, checks, manifest, versions
 from staproj.project.fingerprints import Fingerprints
 from staproj.project.layout import Layout, RunDir, templates_dir
@@ -188,12 +189,14 @@ class View:
             self.manifest, node.step, node.spec, item=item, template=template, marked=marked
         )
 
-    def unknown_items(self, name: str) -> list[str]:
-        """Return items that have overrides in the manifest but do not exist."""
-        expected = self.expected(name)
-        if expected.lacking or expected.node.spec.scope != "item":
-            return []
-        return [item for item in expected.node.step.items if item not in expected.items]
+    def all_items(self) -> set[str]:
+        """Return every tilt series that a head holds."""
+        found: set[str] = set()
+        for run in self.heads.values():
+            with suppress(StaprojError):
+                for artifact in self.outputs(run)["artifacts"].values():
+                    found.update(artifact.get("items", ()))
+        return found
 
     def _inputs(self, node: plan.Node) -> tuple[dict[str, InputUse], list[str]]:
         uses: dict[str, InputUse] = {}

@@ -180,10 +180,10 @@ def test_a_stop_anywhere_while_sealing_leaves_a_project_that_goes_on(
     class Died(BaseException):
         pass
 
-    def die(path: Path, value: object) -> None:
+    def die(path: Path, value: object, **options: bool) -> None:
         if path.name == {"rename": "outputs.json", "outputs": "SEALED"}.get(point):
             raise Died
-        real(path, value)
+        real(path, value, **options)
 
     def die_late(*args: object, **facts: object) -> None:
         raise Died

@@ -308,6 +308,15 @@ def test_site_values_are_frozen_when_the_project_is_made(make_project, tmp_path,
     assert "unused" not in (project.root / "staproj.toml").read_text()
 
 
+def test_value_of_an_item_that_is_not_made_yet(project: Project):
+    """An override of a tilt series that upstream steps left out this time is no mistake."""
+    edit(project, "[step.mean]", "[step.again.item.TS_01]\noffset_px = 5.0\n\n[step.mean]")
+    project.run(["again"], items=["TS_02"])
+    assert project.run(["again"], items=["TS_02"])[-1]["action"] == "fresh"
+    project.run()
+    assert states(project) == FRESH
+
+
 def test_missing_output_is_said(project: Project):
     """A deleted file of a head gives "missing" with its name; run makes it again, from what is left."""
     project.run()
