@@ -28,6 +28,7 @@ class Scene:
     tilts: tuple[float, float, float] = (-57.0, 60.0, 3.0)
     tilt_axis_deg: float = 85.3
     axis_error_deg: float = 0.0
+    axis_swing_deg: float = 0.2
     tilt_offset_deg: float = 0.0
     shift_px: float = 12.0
     walk_px: float = 2.0
@@ -47,7 +48,7 @@ def make_series(
     walk = np.cumsum(rng.normal(0, scene.walk_px, (n, 2)), axis=0)
     walk -= walk[n // 2]
     shift = np.clip(walk, -scene.shift_px, scene.shift_px) + rng.uniform(-3, 3, 2)
-    axis = scene.tilt_axis_deg + scene.axis_error_deg + 0.2 * np.sin(np.deg2rad(nominal))
+    axis = scene.tilt_axis_deg + scene.axis_error_deg + scene.axis_swing_deg * np.sin(np.deg2rad(nominal))
     true = TiltGeometry(
         tilt_series_id=name,
         tilt_deg=nominal + scene.tilt_offset_deg,
@@ -67,11 +68,16 @@ def make_series(
     beads = np.concatenate([xy, z[:, None]], axis=1)
     radius = 0.5 * scene.bead_diameter_angstrom / px
     images = rng.normal(0, scene.noise, (n, ny, nx)).astype(np.float32)
-    rows, columns = np.arange(ny)[:, None], np.arange(nx)[None, :]
+    reach = int(radius) + 2
     for view, places in enumerate(true.project(beads)):
         for x, y in places:
-            squared = ((columns - x) ** 2 + (rows - y) ** 2) / radius**2
-            images[view] -= scene.depth * np.sqrt(np.maximum(1.0 - squared, 0.0)).astype(np.float32)
+            rows = np.arange(max(0, int(y) - reach), min(ny, int(y) + reach + 1))
+            columns = np.arange(max(0, int(x) - reach), min(nx, int(x) + reach + 1))
+            if not (len(rows) and len(columns)):
+                continue
+            squared = ((columns[None, :] - x) ** 2 + (rows[:, None] - y) ** 2) / radius**2
+            disc = scene.depth * np.sqrt(np.maximum(1.0 - squared, 0.0))
+            images[view, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] -= disc.astype(np.float32)
         images[view] += 20.0
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.mrc"

@@ -94,16 +94,14 @@ def geometry_from_xf(
     image_shape_yx: tuple[int, int],
     x_tilt_deg: Float | None = None,
 ) -> TiltGeometry:
-    """Return the geometry of an alignment by IMOD: ``.xf`` of the unbinned stack, ``.tlt`` and maybe ``.xtilt``.
+    """Return the geometry of an alignment by IMOD: ``.xf`` (unbinned), ``.tlt`` and maybe ``.xtilt``.
 
     The specimen's frame is that of the tomogram after ``trimvol -rx``, its origin the centre of the aligned
-    images. Raises ``FormatError`` if numbers of views differ, or a matrix stretches the image by more than 2 %.
+    images. Raises ``FormatError`` if numbers of views differ, or a matrix stretches by more than 2 %.
     """
     matrices, shifts = transforms
     if len(matrices) != len(tilt_deg):
-        raise FormatError(
-            f"{len(matrices)} transforms and {len(tilt_deg)} tilt angles", where=tilt_series_id
-        )
+        raise FormatError(f"{len(matrices)} transforms and {len(tilt_deg)} tilt angles", where=tilt_series_id)
     inverse = np.linalg.inv(matrices)
     # nearest rotation and magnification of A⁻¹ = mag R(axis) in the least-squares sense
     cos = 0.5 * (inverse[:, 0, 0] + inverse[:, 1, 1])
@@ -135,7 +133,7 @@ def geometry_from_xf(
 
 
 def xf_from_geometry(geometry: TiltGeometry) -> tuple[Float, Float]:
-    """Return the transforms of the unbinned stack that a geometry stands for; tilts and x-tilts go beside them."""
+    """Return the transforms of the unbinned stack that a geometry stands for; its tilts go beside them."""
     angle = np.deg2rad(geometry.tilt_axis_deg)
     cos, sin = np.cos(angle) / geometry.magnification, np.sin(angle) / geometry.magnification
     matrices = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], axis=-2)

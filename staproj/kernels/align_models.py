@@ -95,6 +95,15 @@ def choose_variables(
                 best = known[0] if better else best
         if best.variables == before:
             break
+    for name in allowed:  # what was freed early may not be needed any more
+        trial = best.variables._replace(**{name: getattr(base, name)})
+        known = [score for score in scores if score.variables == trial]
+        if not known:
+            check()
+            scores.append(score_variables(tracks, weight, start, trial, folds))
+            known = scores[-1:]
+        if known[0].leave_out_px < best.leave_out_px * (1.0 + _MIN_GAIN):
+            best = known[0]
     return best.variables, scores
 
 

@@ -175,30 +175,34 @@ def measure_profile(
     return smooth
 
 
-def estimate_diameter(image: NDArray[Any], pixel_size_angstrom: float, diameters_angstrom: Float) -> float:
-    """Return the diameter (Å) of the strongest dark round blobs of a view.
+def estimate_diameter(images: NDArray[Any], diameters_px: Float) -> float | None:
+    """Return the diameter (px) at which the strongest dark round things of views ``[view, y, x]`` fit best.
 
-    Each scale's Laplacian of Gaussian (``sigma = diameter / (2 sqrt 2)``, scale-normalised) is largest where
-    the scale fits; the strongest blobs vote for their best scale, refined by a parabola over log diameter.
+    Matched filters of all ``diameters_px`` (rising, evenly spaced in their logarithm) are tried, each
+    response in its own noise SDs: a filter of the right size stands out most. Strong peaks vote, refined by a
+    parabola over log diameter. ``None`` where nothing stands out by 8 SD.
     """
-    values = -image.astype(np.float32)
-    stack = []
-    for diameter in diameters_angstrom:
-        sigma = diameter / pixel_size_angstrom / (2.0 * np.sqrt(2.0))
-        stack.append(-(sigma**2) * scipy.ndimage.gaussian_laplace(values, sigma))
-    scale_space = np.array(stack)
+    flat = flatten(images, float(diameters_px[-1]))
+    responses = []
+    for diameter in diameters_px:
+        radii = np.arange(0.0, 2.0 * diameter, 0.25)
+        responses.append(respond(flat, filter_kernel(sphere_profile(radii, diameter), 0.25, diameter)))
+    scale_space = np.array(responses)
     best = scale_space.max(axis=0)
-    size = int(diameters_angstrom.max() / pixel_size_angstrom) | 1
-    peaks = (best == scipy.ndimage.maximum_filter(best, size=size)) & (best > 0)
-    rows, columns = np.nonzero(peaks)
-    order = np.argsort(-best[rows, columns], kind="stable")
-    strong = best[rows, columns][order]
-    keep = order[strong > 0.6 * strong[: max(1, min(5, len(strong)))].mean()] if len(order) else order
-    if not len(keep):
-        return float(np.median(diameters_angstrom))
-    curves = scale_space[:, rows[keep], columns[keep]]
-    index = np.clip(np.argmax(curves, axis=0), 1, len(diameters_angstrom) - 2)
-    which = np.arange(len(keep))
-    offset = parabola_vertex(curves[index - 1, which], curves[index, which], curves[index + 1, which])
-    votes = np.interp(index + offset, np.arange(len(diameters_angstrom)), np.log(diameters_angstrom))
+    curves = []
+    for view, image in enumerate(best):
+        ny, nx = image.shape
+        peaks = find_peaks(image, float(np.median(diameters_px)), 8.0, max_peaks=20)
+        for x, y in np.rint(peaks.xy).astype(int) + np.array([nx // 2, ny // 2]):
+            window = scale_space[:, view, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3]
+            curves.append(window.max(axis=(1, 2)))
+    if not curves:
+        return None
+    table = np.array(curves)
+    top = table.max(axis=1)
+    table = table[top > 0.5 * np.median(np.sort(top)[::-1][:10])]
+    index = np.clip(np.argmax(table, axis=1), 1, len(diameters_px) - 2)
+    which = np.arange(len(table))
+    offset = parabola_vertex(table[which, index - 1], table[which, index], table[which, index + 1])
+    votes = np.interp(index + offset, np.arange(len(diameters_px)), np.log(diameters_px))
     return float(np.exp(np.median(votes)))

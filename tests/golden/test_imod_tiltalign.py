@@ -109,7 +109,8 @@ def test_grouped_tilts_are_as_good_as_those_of_tiltalign(case: Path) -> None:
 def test_robust_weights_beat_those_of_tiltalign(case: Path) -> None:
     """4 % outliers of up to 8 px: IMOD's robust fit has a mean tilt error of .10 deg, its plain one .50."""
     truth = json.loads((case / "truth.json").read_text())
-    outliers = {tuple(pair) for pair in json.loads((case / "outliers.json").read_text())}
+    # (bead from 1, view from 0)
+    outliers = {(bead - 1, view) for bead, view in json.loads((case / "outliers.json").read_text())}
     tracks, weight = read_tracks(case, "outlier")
     start = start_views(case)
     wanted = np.array(truth["tilt_error_geometry2"])
@@ -118,13 +119,13 @@ def test_robust_weights_beat_those_of_tiltalign(case: Path) -> None:
     error = np.rad2deg(centre_tilts(found.views, start.tilt)[0].tilt - start.tilt) - wanted
     assert np.abs(error).mean() < 0.10
     rejected = {(int(b), int(v)) for b, v in zip(*np.nonzero((used < 0.05) & (weight > 0)), strict=True)}
-    assert len(rejected) < 0.07 * weight.sum()
-    assert len(rejected & outliers) + len({(b - 1, v) for b, v in outliers} & rejected) > 0.6 * len(rejected)
+    assert len(rejected & outliers) >= 0.8 * len(outliers)  # the rest is smaller than three times the noise
+    assert len(rejected - outliers) < 0.025 * weight.sum()
 
 
 @pytest.mark.parametrize("name", ["s1", "s3", "s5", "e"])
 def test_transforms_project_imods_beads_where_it_says(case: Path, name: str) -> None:
-    """.xf, .tlt and .xyz through our geometry give measured + residual of the .resid file, pixel for pixel."""
+    """.xf, .tlt and .xyz through our geometry give measured + residual of the .resid file."""
     geometry = geometry_from_xf(
         name, read_xf(case / f"{name}.xf"), read_angles(case / f"{name}.tlt"),
         pixel_size_angstrom=2.5, image_shape_yx=IMAGE_SHAPE,
@@ -163,11 +164,11 @@ def test_real_tracks_fit_as_well_as_imod_fits_them(shared_data: Path, name: str,
     found = solve(tracks, weight, start, Variables(13, 13, 16))
     residual = np.linalg.norm(found.residual, axis=-1)[weight > 0].mean()
     assert np.linalg.norm(table[:, 3:5], axis=1).mean() == pytest.approx(mean, abs=1e-4)
-    assert residual < 1.15 * mean
+    assert residual < 1.08 * mean  # we have neither stretch nor skew, which is worth 5 % here
 
 
 def test_products_and_inverses_equal_imods(shared_data: Path) -> None:
-    """xfproduct raw.xf second.xf and xfinverse raw.xf to their printed digits."""
+    """What xfproduct and xfinverse wrote, to their printed digits."""
     folder = shared_data / "golden" / "02_imod_newstack"
     first, second = read_xf(folder / "raw.xf"), read_xf(folder / "second.xf")
     for ours, name in ((compose_xf(first, second), "product.xf"), (invert_xf(first), "inverse.xf")):
@@ -201,7 +202,7 @@ def test_geometry_to_transforms_and_back(tmp_path: Path, shape: tuple[int, int])
     transforms = xf_from_geometry(
         geometry := geometry_from_xf(
             "TS",
-            (np.linalg.inv(_similar(rng.uniform(0, 6.28, n), rng.uniform(0.98, 1.02, n))), rng.normal(0, 9, (n, 2))),
+            (_similar(rng.uniform(0, 6.28, n), rng.uniform(0.98, 1.02, n)), rng.normal(0, 9, (n, 2))),
             np.linspace(-60, 60, n),
             pixel_size_angstrom=1.7,
             image_shape_yx=shape,

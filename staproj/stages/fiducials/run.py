@@ -83,15 +83,14 @@ def _bead_diameter(
     views = load_views(
         series, geometry, pixel_size_angstrom=8.0, threads=ctx.threads, check=ctx.check_cancelled
     )
-    tilt = np.abs(geometry.tilt_deg[views.view_index])
-    scales = np.geomspace(max(40.0, 4 * views.pixel_size_angstrom), 400.0, 14)
-    votes = [
-        estimate_diameter(views.images[v], views.pixel_size_angstrom, scales)
-        for v in np.argsort(tilt, kind="stable")[:5]
-    ]
-    found = float(np.median(votes))
-    ctx.log(f"bead diameter measured: {found:.0f} Å")
-    return found
+    pixel = views.pixel_size_angstrom
+    middle = np.argsort(np.abs(geometry.tilt_deg[views.view_index]), kind="stable")[:5]
+    scales = np.geomspace(max(40.0, 4.0 * pixel), 400.0, 14)
+    found = estimate_diameter(views.images[middle], scales / pixel)
+    if found is None:
+        raise _no_beads(series.tilt_series_id, 8.0)
+    ctx.log(f"bead diameter measured: {found * pixel:.0f} Å")
+    return found * pixel
 
 
 def _track(views: ViewStack, diameter: float, params: FiducialsParams, ctx: StageContext) -> _Result:
