@@ -24,6 +24,7 @@ from staproj.stages.shared.averaging import (
     half_map_fsc,
     load_reference,
     reference_filter,
+    resolved_shell,
     soft_limit,
     with_half_sets,
 )
@@ -72,7 +73,7 @@ def refine(inputs: Mapping[str, Any], params: RefineParams, ctx: StageContext) -
             params.mask_diameter_angstrom / source.voxel_size_angstrom,
             ctx.rng("phases"),
         )
-        found = resolution_angstrom(fsc, THRESHOLD, source.box, source.voxel_size_angstrom)
+        found = source.box * source.voxel_size_angstrom / resolved_shell(fsc, THRESHOLD)
         rows.append(_row(number, before, particles, limit, found))
         ctx.log(f"round {number + 1}: aligned to {limit:.1f} Å, FSC {THRESHOLD} at {found:.1f} Å")
         ctx.progress(number + 1, params.n_iterations, f"round {number + 1}: {found:.1f} Å")

@@ -85,14 +85,24 @@ def half_map_fsc(first: Float32, second: Float32, mask_diameter_voxel: float, rn
     return np.clip(curve.corrected, -1.0, 1.0)
 
 
+def resolved_shell(fsc: Float, threshold: float = 0.143) -> int:
+    """Return the last shell before the FSC, averaged over three shells, first falls below ``threshold``.
+
+    One defocus leaves whole shells without signal (the zeros of the CTF) where the curve dips though the
+    next shells hold; averaging looks past them.
+    """
+    smooth = np.convolve(np.pad(fsc, 1, mode="edge"), np.full(3, 1.0 / 3.0), mode="valid")
+    below = np.flatnonzero(smooth[1:] < threshold)
+    return max(1, int(below[0]) if len(below) else len(fsc) - 1)
+
+
 def reference_filter(fsc: Float) -> Float:
-    """Return the Wiener factor of a half map a shell: its FSC up to the first shell below 0.143, then 0.
+    """Return the Wiener factor of a half map a shell: its FSC up to ``resolved_shell``, then 0.
 
     A half map with signal-to-noise ratio r has FSC = r / (r + 1) with the other, which is the factor that makes
     it the best estimate of the structure.
     """
-    below = np.flatnonzero(fsc[1:] < 0.143)
-    end = int(below[0]) + 1 if len(below) else len(fsc)
+    end = resolved_shell(fsc) + 1
     out = np.clip(fsc, 0.0, 1.0)
     out[0] = 1.0
     out[end:] = 0.0
