@@ -174,7 +174,7 @@ class _Work:
             self.run.log.parent.mkdir()
         atomic.write_json(self.run.spec, self._spec(), sync_dir=False)
         env = environment.collect(threads=self.options.threads, device=self.options.device)
-        atomic.write_json(self.run.env, env)
+        atomic.write_json(self.run.env, env, sync_dir=False)
         runs.note_started(self.run, 1)
         self._tell("step", total=len(self.units))
 
@@ -222,7 +222,7 @@ class _Work:
         }
         verdict = self._verdict()
         self.request.before_seal()
-        runs.note(run, "sealed", durable=True, reused=self.reused, verdict=verdict, **usage)
+        runs.note(run, "sealed", reused=self.reused, verdict=verdict, **usage)
         atomic.fsync_dir(run.path)  # all of it is on the disk before the marker can be
         proof = {p.name: sha256_file(p) for p in (run.spec, run.env, run.record, run.outputs)}
         atomic.write_json(run.sealed, {"record_format": spec.RECORD_FORMAT, "sha256": proof, **usage})

@@ -53,7 +53,8 @@ def write_artifacts(
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(view, spec, port, obj, path)
         written.append((port, name, path))
-    files = {path: _file_entry(path, out) for path in _files_below(base)}
+    synced = {Path(os.path.abspath(path)) for _, _, path in written}
+    files = {path: _file_entry(path, out, sync=path not in synced) for path in _files_below(base)}
     artifacts: dict[str, Any] = {}
     for port, name, path in written:
         kind = spec.outputs[port].kind
@@ -201,8 +202,9 @@ def _files_below(base: Path) -> list[Path]:
     return sorted(Path(os.path.abspath(p)) for p in found)
 
 
-def _file_entry(path: Path, out: Path) -> dict[str, Any]:
-    atomic.fsync_file(path)
+def _file_entry(path: Path, out: Path, *, sync: bool) -> dict[str, Any]:
+    if sync:
+        atomic.fsync_file(path)
     value = sha256_file(path)
     stat = path.stat()
     relative = path.relative_to(os.path.abspath(out)).as_posix()

@@ -18,7 +18,7 @@ from staproj.engine import digest, params, plan
 from staproj.errors import StaprojError, StorageError, UsageError
 from staproj.project import atomic, checks, manifest, versions
 from staproj.project.fingerprints import Fingerprints
-from staproj.project.layout import Layout, RunDir, templates_dir
+from staproj.project.layout import Layout, RunDir, RunName, templates_dir
 from staproj.project.manifest import Change, Manifest, suggestion
 
 
@@ -129,9 +129,14 @@ class View:
             return {}
         return {name: step.params for name, step in made_from.steps.items()}
 
+    @cached_property
+    def _names(self) -> dict[str, RunName]:
+        return {name.id: name for name in self.layout.iter_runs()}
+
     def run(self, text: str) -> RunDir:
-        """Return a run by name."""
-        return self.layout.find_run(text)
+        """Return a run by name (looked up in one directory listing)."""
+        name = self._names.get(text)
+        return self.layout.run(name) if name is not None else self.layout.find_run(text)
 
     def spec(self, run: str) -> dict[str, Any]:
         """Return ``spec.json`` of a run."""

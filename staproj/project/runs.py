@@ -43,7 +43,7 @@ def note(run: RunDir, event: str, *, durable: bool = False, **facts: Any) -> Non
 
 def note_started(run: RunDir, attempt: int) -> None:
     """Note which process works on the run."""
-    note(run, "started", durable=True, attempt=attempt, **this_process())
+    note(run, "started", attempt=attempt, **this_process())
 
 
 def state_of(run: RunDir) -> RunState:
