@@ -81,7 +81,7 @@ def compose_xf(first: tuple[Float, Float], second: tuple[Float, Float]) -> tuple
 
 def invert_xf(transforms: tuple[Float, Float]) -> tuple[Float, Float]:
     """Return the transforms from aligned to raw coordinates (as xfinverse does)."""
-    inverse = np.linalg.inv(transforms[0])
+    inverse: Float = np.linalg.inv(transforms[0]).astype(np.float64)
     return inverse, -np.einsum("vij,vj->vi", inverse, transforms[1])
 
 
