@@ -13,6 +13,8 @@ MIN_SEPARATION = 2.0
 """Two populations show if their means differ by this many common standard deviations (Ashman's D)."""
 MIN_FRACTION = 0.03
 """The smaller population must hold at least this fraction."""
+DECOY_WEIGHT = 0.1
+"""Decoys count as this fraction of all particles among the bad: they say where to start, scores decide."""
 MIN_SCORES = 30
 """Fewer scores than this are not modelled."""
 
@@ -103,12 +105,14 @@ def classify_with_lattice(
 ) -> LatticeClasses:
     """Tell good from bad particles by score and number of agreeing lattice neighbours together.
 
-    Two classes: scores Gaussian in each; neighbour counts of the bad class follow those of decoys
-    (what chance gives), those of the good class are free. Fitted by expectation-maximisation. Where the
-    data hold no lattice the counts of both classes come out alike and the scores decide alone.
+    Two classes, each with Gaussian scores and free neighbour counts, fitted by expectation-maximisation; the
+    bad class starts from the counts of decoys (what chance gives). Where the data hold no lattice the counts
+    of both classes come out alike and the scores decide alone. So they do for holes of a lattice, where
+    neighbours pull the pose of nothing into place.
     """
     n_kinds = int(max(support.max(initial=0), decoy_support.max(initial=0))) + 1
     chance = (np.bincount(decoy_support, minlength=n_kinds) + 0.5) / (len(decoy_support) + 0.5 * n_kinds)
+    prior = DECOY_WEIGHT * len(scores) * chance
     floor = max(0.05 * float(scores.std()), 1e-12)
     many = support >= max(2.0, float(np.quantile(decoy_support, 0.95)))
     good = np.where(many, 0.9, 0.3)
@@ -122,7 +126,9 @@ def classify_with_lattice(
         sd = np.maximum(np.sqrt(spread / weight), floor)
         kinds = np.bincount(support, weights=good, minlength=n_kinds) + 0.5
         kinds /= kinds.sum()
-        log_odds = np.log(weight[1] / weight[0]) + np.log(kinds[support] / chance[support])
+        bad_kinds = np.bincount(support, weights=1.0 - good, minlength=n_kinds) + prior
+        bad_kinds /= bad_kinds.sum()
+        log_odds = np.log(weight[1] / weight[0]) + np.log(kinds[support] / bad_kinds[support])
         log_odds += _score_log_odds(scores, mean, sd)
         previous, good = good, 1.0 / (1.0 + np.exp(-np.clip(log_odds, -50.0, 50.0)))
         if np.abs(good - previous).max() < 1e-4:

@@ -159,6 +159,21 @@ def test_without_a_lattice_scores_decide(rng: np.random.Generator) -> None:
     assert np.mean((found.good >= 0.5) == good) > 0.97
 
 
+def test_holes_of_a_lattice_are_not_vouched_for(rng: np.random.Generator) -> None:
+    """Sites whose score is that of nothing stay out, though all their neighbours agree with them."""
+    position = np.concatenate([_flat_lattice(30), _flat_lattice(30) + rng.uniform(-30, 30, (900, 3))])
+    spin = np.concatenate([np.zeros(900), rng.uniform(0, 360, 900)])[:, None]
+    pose = Rotation.from_euler("z", spin, degrees=True).as_matrix()
+    hole = np.concatenate([rng.random(900) < 0.15, np.ones(900, dtype=bool)])
+    scores = np.where(hole, 1.0, 4.0) + 0.7 * rng.normal(size=1800)
+    support, decoys = lattice_support(position, pose, LatticeRules(72.0, 0.2, 10.0, 6), rng)
+    assert np.median(support[:900][hole[:900]]) >= 5
+    kept = classify_with_lattice(scores, support, decoys).good >= 0.5
+    assert kept[~hole].mean() > 0.97
+    assert kept[:900][hole[:900]].mean() < 0.15
+    assert kept[900:].mean() < 0.03
+
+
 def _real_particles(shared_data: Path, name: str) -> ParticleSet:
     path = shared_data / "relion_10164" / "cryocat_relion5" / "R5_tutorial_run_data.star"
     return read_particles(path, symmetry="C6").of_series(name)
