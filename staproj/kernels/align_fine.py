@@ -190,18 +190,19 @@ def triangulate(tracks: Float, weight: Float, views: Views) -> Float:
 
 
 def variable_basis(n_views: int, variables: Variables) -> Float:
-    """Return ``[5 n_views, variables]``: how free variables move (dx, dy, axis, tilt, log mag) of views."""
+    """Return ``[3 n_views, variables]``: how axis, tilt and log magnification of the views move with knots."""
     blocks = [hat_basis(n_views, knots) for knots in variables]
-    n_free = 2 * n_views + sum(block.shape[1] for block in blocks)
-    basis = np.zeros((n_views, _PER_VIEW, n_free))
-    index = np.arange(n_views)
-    basis[index, 0, 2 * index] = 1.0
-    basis[index, 1, 2 * index + 1] = 1.0
-    first = 2 * n_views
-    for row, block in enumerate(blocks, start=2):
+    basis = np.zeros((n_views, 3, sum(block.shape[1] for block in blocks)))
+    first = 0
+    for row, block in enumerate(blocks):
         basis[:, row, first : first + block.shape[1]] = block
         first += block.shape[1]
-    return basis.reshape(n_views * _PER_VIEW, n_free)
+    return basis.reshape(3 * n_views, -1)
+
+
+def count_variables(n_views: int, n_beads: int, variables: Variables) -> int:
+    """Return the number of unknowns: positions of beads, shifts of views, knots."""
+    return 3 * n_beads + 2 * n_views + sum(min(knots, n_views) for knots in variables)
 
 
 def hat_basis(n_views: int, knots: int) -> Float:
@@ -299,32 +300,52 @@ def _step(
     n_beads, n_views = weight.shape
     jv, jb = _view_jacobian(views, position), _bead_jacobian(views)
     weighted = jv * weight[..., None, None]
-    block = np.einsum("bvki,bvkj->vij", weighted, jv, optimize=True)
-    gradient_v = np.einsum("bvki,bvk->vi", weighted, residual, optimize=True).reshape(-1)
-    cross = np.einsum("bvki,vkj->vibj", weighted, jb, optimize=True).reshape(n_views * _PER_VIEW, n_beads, 3)
-    bead = np.einsum("bv,vki,vkj->bij", weight, jb, jb, optimize=True)
-    gradient_b = np.einsum("bv,vki,bvk->bi", weight, jb, residual, optimize=True)
+    by_view = weighted.transpose(1, 3, 0, 2).reshape(n_views, _PER_VIEW, 2 * n_beads)
+    block = by_view @ jv.transpose(1, 0, 2, 3).reshape(n_views, 2 * n_beads, _PER_VIEW)
+    gradient_v = (by_view @ residual.transpose(1, 0, 2).reshape(n_views, 2 * n_beads, 1))[..., 0]
+    # cross terms [bead, view x 5, 3], bead blocks [bead, 3, 3] and their inverses
+    cross = weighted.transpose(0, 1, 3, 2) @ jb
+    cross = cross.reshape(n_beads, n_views * _PER_VIEW, 3)
+    squares = (jb.transpose(0, 2, 1) @ jb).reshape(n_views, 9)
+    bead = (weight @ squares).reshape(n_beads, 3, 3)
+    pulled = (weight[..., None] * residual).reshape(n_beads, 2 * n_views)
+    gradient_b = pulled @ jb.reshape(2 * n_views, 3)
     trace = np.maximum(np.einsum("bii->b", bead), 1e-12)
     inverse = np.linalg.inv(bead + (1e-7 * trace)[:, None, None] * np.eye(3))
-    solved = np.einsum("vbi,bij->vbj", cross, inverse, optimize=True)
-    full = -solved.reshape(len(cross), -1) @ cross.reshape(len(cross), -1).T
+    solved = cross @ inverse
+    flat = cross.transpose(1, 0, 2).reshape(n_views * _PER_VIEW, -1)
+    full = -solved.transpose(1, 0, 2).reshape(n_views * _PER_VIEW, -1) @ flat.T
     index = np.arange(n_views)
     full.reshape(n_views, _PER_VIEW, n_views, _PER_VIEW)[index, :, index, :] += block
-    reduced = basis.T @ full @ basis
-    right = basis.T @ (gradient_v - np.einsum("vbj,bj->v", solved, gradient_b))
-    diagonal = np.diag(basis.T @ (np.einsum("vii->vi", block).reshape(-1, 1) * basis))
-    floor = 1e-12 * max(float(diagonal.max()), 1e-12)
-    ridge = (damping + 1e-9) * np.maximum(diagonal, floor) + floor
-    free = scipy.linalg.solve(reduced + np.diag(ridge), right, assume_a="sym", check_finite=False)
-    step = (basis @ free).reshape(n_views, _PER_VIEW)
-    move = gradient_b - np.einsum("vbj,v->bj", cross, step.reshape(-1))
-    step_b = np.einsum("bij,bj->bi", inverse, move)
+    right = gradient_v.reshape(-1) - np.einsum("bvj,bj->v", solved, gradient_b)
+    step = _solve_views(full, right, np.einsum("vii->vi", block), basis, damping)
+    step_b = np.einsum("bij,bj->bi", inverse, gradient_b - np.einsum("bvj,v->bj", cross, step.reshape(-1)))
     new_views = Views(
-        views.axis + step[:, 2],
-        views.tilt + step[:, 3],
-        views.log_mag + step[:, 4],
-        views.shift + step[:, :2],
+        axis=views.axis + step[:, 2],
+        tilt=views.tilt + step[:, 3],
+        log_mag=views.log_mag + step[:, 4],
+        shift=views.shift + step[:, :2],
     )
-    change = np.einsum("bvki,vi->bvk", jv, step) + np.einsum("vki,bi->bvk", jb, step_b)
+    change = (jv @ step[None, :, :, None])[..., 0] + (jb[None] @ step_b[:, None, :, None])[..., 0]
     moved = float(np.abs(change[weight > 0]).max(initial=0.0))
     return new_views, position + step_b, moved
+
+
+def _solve_views(full: Float, right: Float, diagonal: Float, basis: Float, damping: float) -> Float:
+    """Solve the reduced normal equations ``[5 views, 5 views]`` for shifts and knots; returns ``[view, 5]``."""
+    n_views = len(diagonal)
+    rows = np.arange(n_views * _PER_VIEW).reshape(n_views, _PER_VIEW)
+    shift, other = rows[:, :2].ravel(), rows[:, 2:].ravel()
+    mixed = full[np.ix_(shift, other)] @ basis
+    reduced = np.block(
+        [[full[np.ix_(shift, shift)], mixed], [mixed.T, basis.T @ full[np.ix_(other, other)] @ basis]]
+    )
+    reduced_right = np.concatenate([right[shift], basis.T @ right[other]])
+    scale = np.concatenate([diagonal[:, :2].ravel(), (basis * basis).T @ diagonal[:, 2:].ravel()])
+    floor = 1e-12 * max(float(scale.max()), 1e-12)
+    reduced[np.diag_indices(len(scale))] += (damping + 1e-9) * np.maximum(scale, floor) + floor
+    free = scipy.linalg.solve(reduced, reduced_right, assume_a="sym", check_finite=False)
+    step = np.empty((n_views, _PER_VIEW))
+    step[:, :2] = free[: 2 * n_views].reshape(n_views, 2)
+    step[:, 2:] = (basis @ free[2 * n_views :]).reshape(n_views, 3)
+    return step

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from staproj.kernels.align_fine import Variables, Views, predict, solve, triangulate, variable_basis
+from staproj.kernels.align_fine import Variables, Views, count_variables, predict, solve, triangulate
 
 Float = NDArray[np.float64]
 
@@ -125,7 +125,7 @@ def score_variables(
     total = float(weight.sum())
     return ModelScore(
         variables=variables,
-        n_variables=variable_basis(weight.shape[1], variables).shape[1] + 3 * int((weight > 0).any(1).sum()),
+        n_variables=count_variables(weight.shape[1], int((weight > 0).any(axis=1).sum()), variables),
         n_measured=2 * int((weight > 0).sum()),
         residual_px=float((weight * length).sum() / total),
         leave_bead_px=_mean(*errors["bead"]),

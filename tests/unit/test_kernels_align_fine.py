@@ -11,6 +11,7 @@ from staproj.kernels.align_fine import (
     Views,
     bisquare_weights,
     centre_tilts,
+    count_variables,
     fix_gauge,
     hat_basis,
     predict,
@@ -161,8 +162,10 @@ def test_hat_functions_sum_to_one(knots: int) -> None:
 
 
 def test_number_of_variables_is_counted() -> None:
-    """Two shifts a view and the knots asked for."""
-    assert variable_basis(11, Variables(4, 3, 2)).shape == (55, 22 + 9)
+    """Two shifts a view, three coordinates a bead and the knots, never more of these than views."""
+    assert variable_basis(11, Variables(4, 3, 2)).shape == (33, 9)
+    assert count_variables(11, 6, Variables(4, 3, 2)) == 18 + 22 + 9
+    assert count_variables(11, 6, Variables(40, 0, 0)) == 18 + 22 + 11
 
 
 def test_beads_are_placed_by_least_squares(rng: np.random.Generator) -> None:
