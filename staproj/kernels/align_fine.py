@@ -190,7 +190,7 @@ def triangulate(tracks: Float, weight: Float, views: Views) -> Float:
 
 
 def variable_basis(n_views: int, variables: Variables) -> Float:
-    """Return ``[3 n_views, variables]``: how axis, tilt and log magnification of the views move with knots."""
+    """Return ``[3 n_views, knots]``: how axis, tilt and log magnification of the views move with knots."""
     blocks = [hat_basis(n_views, knots) for knots in variables]
     basis = np.zeros((n_views, 3, sum(block.shape[1] for block in blocks)))
     first = 0
@@ -332,7 +332,7 @@ def _step(
 
 
 def _solve_views(full: Float, right: Float, diagonal: Float, basis: Float, damping: float) -> Float:
-    """Solve the reduced normal equations ``[5 views, 5 views]`` for shifts and knots; returns ``[view, 5]``."""
+    """Solve the reduced normal equations ``[5 views, 5 views]`` for shifts and knots: ``[view, 5]``."""
     n_views = len(diagonal)
     rows = np.arange(n_views * _PER_VIEW).reshape(n_views, _PER_VIEW)
     shift, other = rows[:, :2].ravel(), rows[:, 2:].ravel()
