@@ -309,14 +309,14 @@ def equiphase_average(
 
 
 def fit_quality(
-    mean: Float, model: Float, weight: Float, frequency: Float, window: int
+    mean: Float, model: Float, weight: Float, frequency: Float, window: int, degree: int
 ) -> tuple[float, float]:
     """Return the correlation of a view's rings with its fit, and the resolution (Å) up to which it holds.
 
-    Resolution ends where the correlation in a sliding window of rings falls below 0.3; it is the coarsest
-    frequency where there is no agreement at all.
+    What a polynomial of ``degree`` explains does not count, as in the model. Resolution ends where the
+    correlation in a sliding window of rings falls below 0.3; it is the coarsest where nothing agrees.
     """
-    basis = smooth_basis(frequency, np.maximum(weight, 1e-9), 3)
+    basis = smooth_basis(frequency, np.maximum(weight, 1e-9), degree)
     observed = mean - ((mean * weight) @ basis) @ basis.T
     score = _correlation(observed, model, weight)
     half = window // 2

@@ -14,13 +14,14 @@ Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
 STEP_ANGSTROM = 50.0  # of defocus: 0.12 rad of CTF phase at 5 Å
-SMOOTH_DEGREE = 3
 ENVELOPES_ANGSTROM = (6.0, 12.0, 20.0)  # first guesses of how rings fade, exp(-(k w)²)
 FEW_VIEWS_WINDOW = 3
 MIN_EVIDENCE = (
     30.0  # log-likelihood above the median of all defocus; the structure of a VLP alone can give 20
 )
+PLAIN_EVIDENCE = 5.0  # a view: so much is no accident even where the hand cannot be told
 MIN_VIEW_EVIDENCE = 4.0
+MIN_HAND_DIFFERENCE = 6.0
 ASTIGMATISM_SPREAD_UM = 0.02
 NOMINAL_SPREAD_UM = 0.5
 NOMINAL_LIMIT = 20.0  # rings that are plainly there outweigh any nominal defocus
@@ -34,13 +35,16 @@ class SeriesSpectra:
     depth_angstrom: list[Float]
     bins: fit.SpectrumBins
     optics: fit.Optics
+    smooth_degree: int
 
     def without_sectors(self) -> SeriesSpectra:
         """Return the spectra averaged over azimuth, which is all that is needed where astigmatism is not."""
         total = self.bins.count.sum(axis=0)
         share = (self.bins.count / total).astype(np.float32)
         merged = [np.einsum("tsk,sk->tk", residual, share)[:, None] for residual in self.residual]
-        return SeriesSpectra(merged, self.depth_angstrom, self.bins.without_sectors(), self.optics)
+        return SeriesSpectra(
+            merged, self.depth_angstrom, self.bins.without_sectors(), self.optics, self.smooth_degree
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +105,14 @@ class SeriesFitter:
         place = self._places(flat)
         defocus = self.grid[place].astype(np.float64)
         evidence = ratios[np.arange(len(place)), place]
-        measured = strength >= MIN_EVIDENCE
+        difference = ranking[0][0] - other
+        sure = difference >= MIN_HAND_DIFFERENCE or strength >= PLAIN_EVIDENCE * len(place)
+        measured = strength >= MIN_EVIDENCE and sure
         if not measured and self.nominal is not None:
             defocus[:], evidence[:], hand = self.nominal, 0.0, -1
         result = SeriesFit(
             defocus=defocus, along=np.zeros(len(place)), across=np.zeros(len(place)), hand=hand,
-            evidence=evidence, series_evidence=strength, hand_difference=ranking[0][0] - other,
+            evidence=evidence, series_evidence=strength, hand_difference=difference,
             envelope=envelope, measured=measured,
             scan_defocus=self.grid, scan=plain,
         )  # fmt: skip
@@ -117,7 +123,9 @@ class SeriesFitter:
         return self._astigmatism(result, views, place, trusted, 0.5 * astigmatism_max / STEP_ANGSTROM)
 
     def _views(self, spectra: SeriesSpectra, envelope: Float, hand: int) -> list[fit.ViewLikelihood]:
-        table = fit.thon_table(self.table_defocus, spectra.bins, envelope, spectra.optics, SMOOTH_DEGREE)
+        table = fit.thon_table(
+            self.table_defocus, spectra.bins, envelope, spectra.optics, spectra.smooth_degree
+        )
         out = []
         for residual, depth in zip(spectra.residual, spectra.depth_angstrom, strict=True):
             self.check()
@@ -160,7 +168,7 @@ class SeriesFitter:
         s = self.flat
         expected = [
             fit.thon_table(
-                own + hand * depth, s.bins, np.ones(len(s.bins.frequency)), s.optics, SMOOTH_DEGREE
+                own + hand * depth, s.bins, np.ones(len(s.bins.frequency)), s.optics, s.smooth_degree
             ).model
             for own, depth in zip(defocus, s.depth_angstrom, strict=True)
         ]

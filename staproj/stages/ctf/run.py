@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import staproj.kernels.ctf_fit as fit
 from staproj.errors import EmptyResultError, InputError
+from staproj.kernels.ctf import wavelength_angstrom
 from staproj.kernels.erase import erase_discs
 from staproj.model.ctf import CtfModel
 from staproj.model.tilt_series import TiltSeries
@@ -18,8 +19,8 @@ from staproj.stages.api import StageContext
 from staproj.stages.ctf.declare import CtfParams
 from staproj.stages.ctf.estimate import (
     MIN_EVIDENCE,
+    MIN_HAND_DIFFERENCE,
     MIN_VIEW_EVIDENCE,
-    SMOOTH_DEGREE,
     SeriesFit,
     SeriesFitter,
     SeriesSpectra,
@@ -32,7 +33,6 @@ Float32 = NDArray[np.float32]
 
 FINEST_ANGSTROM = 5.0
 N_SECTORS = 12
-MIN_HAND_DIFFERENCE = 6.0
 _DARK_SD = 8.0
 _WINDOW_RINGS = 9
 
@@ -68,7 +68,8 @@ def estimate_ctf(inputs: dict[str, Any], params: CtfParams, ctx: StageContext) -
         result = _settle_hand(result, fitter, params, ctx)
     elif nominal is None:
         raise EmptyResultError(
-            f"no Thon rings found (evidence {result.series_evidence:.0f}, {MIN_EVIDENCE:.0f} needed)",
+            f"no Thon rings found (evidence {result.series_evidence:.0f}, {MIN_EVIDENCE:.0f} needed; "
+            f"difference of the hands {result.hand_difference:.0f}, {MIN_HAND_DIFFERENCE:.0f} needed)",
             where=series.tilt_series_id,
             hint="set nominal_defocus_um of this tilt series to what the microscope aimed at",
         )
@@ -116,6 +117,10 @@ def _spectra(
             where=series.tilt_series_id,
             hint="raise fit_low_angstrom or tile_size_angstrom",
         )
+    # A background that bends more would take away the few rings that coarse pixels show.
+    wavelength = wavelength_angstrom(series.microscope.voltage_kv)
+    rings_per_um = ANGSTROM_PER_UM * wavelength * (finest**-2 - params.fit_low_angstrom**-2)
+    degree = 2 if rings_per_um < 1.0 else 3
     residuals, depths = [], []
     picture = np.zeros((tile, tile))
     flat = np.argsort(np.abs(views.geometry.tilt_deg[views.view_index]))[:3]
@@ -126,7 +131,7 @@ def _spectra(
         image = _without_dark_spots(views.images[i], px)
         spectrum = fit.tile_spectra(image, positions, tile, bins)
         mean = np.einsum("tsk,sk->k", spectrum, bins.count) / (count * len(positions))
-        smooth = fit.smooth_spectrum(bins.frequency, mean, count, SMOOTH_DEGREE)
+        smooth = fit.smooth_spectrum(bins.frequency, mean, count, degree)
         residuals.append((spectrum / smooth - 1.0).astype(np.float32))
         matrix = views.rot_view_from_tomo[i]
         planar = (positions + 0.5 * (tile - 1) - origin[i]) * px
@@ -137,7 +142,7 @@ def _spectra(
     optics = fit.Optics(
         microscope.voltage_kv, microscope.spherical_aberration_mm, microscope.amplitude_contrast
     )
-    return SeriesSpectra(residuals, depths, bins, optics), np.log(picture + 1e-9).astype(np.float32)
+    return SeriesSpectra(residuals, depths, bins, optics, degree), np.log(picture + 1e-9).astype(np.float32)
 
 
 def _without_dark_spots(image: Float32, px: float) -> Float32:
@@ -185,10 +190,10 @@ def _model(
         )
         model = fit.thon_table(
             np.array([result.defocus[i], result.defocus[i] + 1]), spectra.bins, result.envelope,
-            spectra.optics, SMOOTH_DEGREE,
+            spectra.optics, spectra.smooth_degree,
         ).model[0]  # fmt: skip
         scores[i], resolutions[i] = fit.fit_quality(
-            mean, model, weight, spectra.bins.frequency, _WINDOW_RINGS
+            mean, model, weight, spectra.bins.frequency, _WINDOW_RINGS, spectra.smooth_degree
         )
         name = f"view_{views.view_index[i]:03d}_tilt_{tilts[i]:+.1f}"
         for what, y in (("spectrum", mean), ("fit", model)):
