@@ -100,9 +100,8 @@ def _sources(project: Project, step: str | None) -> _Sources:
             break
     else:
         raise UsageError(f"step {step} was not made from aligned tilt series", hint="name a refine step")
-    positioned = next((n for n in chain if n["run"] == uses["alignment"][0]), None)
-    if positioned is not None and positioned["stage"] == "position":
-        uses["slab"] = (positioned["run"], "slab")
+    if "slab" in project.show(uses["alignment"][0])["outputs"]:
+        uses["slab"] = (uses["alignment"][0], "slab")
     maps_run = _run_made_from(project, steps, "average", run)
     if maps_run is None and next(n for n in chain if n["run"] == run)["stage"] == "refine":
         maps_run = run

@@ -64,6 +64,10 @@ class FakeProject:
             chain.append({"run": name, "step": f"{stage}_x", "stage": stage, "inputs": uses, "key": "k"})
         return {"run": run, "chain": chain}
 
+    def show(self, run: str) -> dict[str, Any]:
+        """Return what a run put out."""
+        return {"outputs": {port: {} for name, port in self.artifacts if name == run}}
+
     def artifact(self, run: str, port: str) -> Any:
         """Return an output."""
         return self.artifacts[run, port]
