@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from staproj.kinds import ArtifactKind
 from staproj.stages.api import Params, Port, StageSpec, param
@@ -12,7 +14,7 @@ from staproj.units import Unit
 class FiducialsParams(Params):
     """How gold beads are found and followed."""
 
-    bead_diameter_angstrom: float | Literal["auto"] = param(
+    bead_diameter_angstrom: Annotated[float, Field(ge=20, le=2000)] | Literal["auto"] = param(
         100.0,
         unit=Unit.ANGSTROM,
         help='Diameter of the gold beads; "auto" = measured in the least tilted views.',

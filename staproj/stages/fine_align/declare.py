@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from staproj.kinds import ArtifactKind
 from staproj.stages.api import Params, Port, StageSpec, param
@@ -11,14 +13,14 @@ from staproj.stages.api import Params, Port, StageSpec, param
 class FineAlignParams(Params):
     """Which variables the views may have, and how outliers are treated."""
 
-    axis_knots: int | Literal["auto"] = param(
+    axis_knots: Annotated[int, Field(ge=0, le=500)] | Literal["auto"] = param(
         "auto",
         help='Knots of the tilt-axis angle: 0 = kept, 1 = one for all views, "auto" = by leave-out error.',
     )
-    tilt_knots: int | Literal["auto"] = param(
+    tilt_knots: Annotated[int, Field(ge=0, le=500)] | Literal["auto"] = param(
         "auto", help='Knots of the correction of the tilt angles: 0 = kept, "auto" = by leave-out error.'
     )
-    magnification_knots: int | Literal["auto"] = param(
+    magnification_knots: Annotated[int, Field(ge=0, le=500)] | Literal["auto"] = param(
         "auto", help='Knots of the magnification over the views: 0 = kept, "auto" = by leave-out error.'
     )
     robust: bool = param(True, help="Give less weight to measurements with large residuals (bisquare).")

@@ -163,6 +163,13 @@ def _record(fit: _Fit, geometry: TiltGeometry, start: TiltGeometry, ctx: StageCo
     ctx.metric("n_variables", chosen.n_variables)
     ctx.metric("rejected_share", 1.0 - float(kept.sum() / fit.seen.sum()))
     ctx.metric("tilt_axis_mean_deg", float(geometry.tilt_axis_deg[fit.index].mean()), Unit.DEGREE)
+    per_view = (length * fit.seen).sum(axis=0) / np.maximum(fit.seen.sum(axis=0), 1)
+    bad = fit.index[per_view > 4.0 * max(float(np.median(per_view)), 0.05)]
+    ctx.metric("residual_worst_view_px", float(per_view.max()), Unit.PIXEL)
+    if len(bad):
+        ctx.log(
+            f"views with residuals far above the others: {bad.tolist()}; look at them, maybe exclude them"
+        )
     missing = np.flatnonzero(geometry.view_used & ~np.isin(np.arange(geometry.n_views), fit.index))
     if len(missing):
         ctx.fallback(f"views {missing.tolist()} show no bead: placed between their neighbours")
@@ -173,7 +180,7 @@ def _record(fit: _Fit, geometry: TiltGeometry, start: TiltGeometry, ctx: StageCo
         f"leave-out error {left_out}; knots: axis {v.axis}, tilt {v.tilt}, "
         f"magnification {v.magnification}; "
         f"axis {geometry.tilt_axis_deg[fit.index].mean():.2f}°",
-        warning=not chosen.leave_out_px < 3.0 or len(missing) > 0,
+        warning=not chosen.leave_out_px < 3.0 or len(missing) > 0 or len(bad) > 0,
     )
 
 

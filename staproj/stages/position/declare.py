@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from staproj.kinds import ArtifactKind
 from staproj.stages.api import Params, Port, StageSpec, param
@@ -36,16 +38,16 @@ class PositionParams(Params):
         le=50,
         help="Local power, in SDs of noise, above which a voxel is specimen.",
     )
-    thickness_angstrom: float | Literal["auto"] = param(
+    thickness_angstrom: Annotated[float, Field(ge=50, le=50000)] | Literal["auto"] = param(
         "auto", unit=Unit.ANGSTROM, help='Thickness of the slab; "auto" = from density and beads.'
     )
-    tilt_offset_deg: float | Literal["auto"] = param(
+    tilt_offset_deg: Annotated[float, Field(ge=-60, le=60)] | Literal["auto"] = param(
         "auto", unit=Unit.DEGREE, help='Tilt of the slab about y; "auto" = from layers of beads, or density.'
     )
-    x_tilt_deg: float | Literal["auto"] = param(
+    x_tilt_deg: Annotated[float, Field(ge=-60, le=60)] | Literal["auto"] = param(
         "auto", unit=Unit.DEGREE, help='Tilt of the slab about x; "auto" = from layers of beads, or density.'
     )
-    z_shift_angstrom: float | Literal["auto"] = param(
+    z_shift_angstrom: Annotated[float, Field(ge=-50000, le=50000)] | Literal["auto"] = param(
         "auto", unit=Unit.ANGSTROM, help='Height of the slab\'s middle; "auto" = from density and beads.'
     )
     max_tilt_deg: float = param(
