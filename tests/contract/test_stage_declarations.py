@@ -66,14 +66,14 @@ def test_ports_are_typed(spec: StageSpec) -> None:
 
 
 def test_outputs_are_always_there(spec: StageSpec) -> None:
-    """No output is optional, and a stage that runs once a tilt series takes something that comes once a tilt series."""
+    """No output is optional, and a stage that runs once a tilt series takes inputs."""
     assert not any(port.optional for port in spec.outputs.values())
     if spec.scope == "item":
         assert spec.inputs
 
 
 def test_parameters_carry_units_bounds_and_help(spec: StageSpec) -> None:
-    """Every parameter has one sentence of help; its name ends in the suffix of its unit; numbers have bounds."""
+    """Every parameter has one sentence of help, a name that ends in its unit, and bounds."""
     assert issubclass(spec.params, Params)
     config = spec.params.model_config
     assert config.get("frozen")
@@ -110,7 +110,7 @@ def test_quantities_are_named_with_their_unit(spec: StageSpec) -> None:
 
 
 def test_defaults_validate(spec: StageSpec) -> None:
-    """A stage can be built without a single setting (its data aside), and its defaults keep their own bounds."""
+    """A stage can be built without a single setting, and its defaults keep their own bounds."""
     values = spec.params(**_needed(spec)).model_dump()
     rebuilt = spec.params.model_validate(values)
     assert rebuilt.model_dump() == values

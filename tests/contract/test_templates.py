@@ -46,7 +46,9 @@ def test_project_of_a_template_keeps_its_comments(path: Path, tmp_path: Path) ->
     """A project made from a template opens, and its manifest still has the template's comments."""
     project = Project.create(tmp_path / "p", path.stem, movies="data/*.mrc")
     text = (tmp_path / "p" / "staproj.toml").read_text(encoding="utf-8")
-    template_comments = {line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# ")}
+    template_comments = {
+        line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# ")
+    }
     assert template_comments <= set(text.splitlines())
     states = {step["state"] for step in project.status()["steps"]}
     assert states == {"never-run"}
