@@ -51,7 +51,8 @@ def project(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Path:
     simulate(root / "session", "tiny", seed=5)
     made = staproj(
         "new", str(root), "--template", str(template), "--movies", str(root / "session/frames/*"),
-        "--mdoc", str(root / "session/mdoc/*.mdoc"), "--gain", str(root / "session/gain.mrc"), "--set", EXPOSURES,
+        "--mdoc", str(root / "session/mdoc/*.mdoc"), "--gain", str(root / "session/gain.mrc"),
+        "--set", EXPOSURES,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     ran = staproj("run", cwd=root)

@@ -30,7 +30,8 @@ def test_another_session_from_movies_to_scored_map(tmp_path: Path) -> None:
     session, project = tmp_path / "session", tmp_path / "project"
     made = command(
         "simulate", str(session), "--seed", "12", "--pixel-size-angstrom", "6.6",
-        "--image-shape-yx", "300", "342", "--n-views", "35", "--vlp-radius-angstrom", "330", "--n-series", "1", "--n-vlps", "2",
+        "--image-shape-yx", "300", "342", "--n-views", "35", "--vlp-radius-angstrom", "330",
+        "--n-series", "1", "--n-vlps", "2",
     )  # fmt: skip
     exposures = ", ".join(f"{name} = {value}" for name, value in made["exposure_e_per_angstrom2"].items())
     command(
