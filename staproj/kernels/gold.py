@@ -37,13 +37,13 @@ def bead_peaks(volume: Float32, diameter: float, threshold_sd: float, max_count:
 
 
 def disc_contrast(image: Float32, centre_xy: Float, diameter: float) -> Float:
-    """Return how much darker discs are than the rings around them, in SDs of the image; NaN near its rim."""
+    """Return how much darker discs are than the rings around them, in robust SDs; NaN near the rim."""
     windows, distance = _windows(image, centre_xy, 1.1 * diameter)
     disc = distance <= 0.45 * diameter
     ring = (distance > 0.7 * diameter) & (distance <= 1.05 * diameter)
     inner = np.where(disc, windows, 0.0).sum(axis=(1, 2)) / np.maximum(disc.sum(axis=(1, 2)), 1)
     outer = _ring_median(windows, ring)
-    spread = float(image.std(dtype=np.float64)) or 1.0
+    spread = 1.4826 * float(np.median(np.abs(image - np.median(image)))) or 1.0  # beads do not count
     return np.asarray((outer - inner) / spread, dtype=np.float64)
 
 

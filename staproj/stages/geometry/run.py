@@ -21,6 +21,7 @@ Float32 = NDArray[np.float32]
 
 SEARCH_VOXEL_FRACTION = 0.8  # of the layer's SD: coarse enough to be quick, fine enough to show the layer
 _FINE_SIGMA_ANGSTROM = 20.0
+_FINE_VOXEL_FRACTION = 0.75  # of that SD
 _REACH_ANGSTROM = 45.0
 
 
@@ -55,7 +56,9 @@ def _read_bright(tomograms: Tomograms, index: int) -> tuple[Float32, float]:
     if min(volume.shape) < 8:
         raise InputError(f"the tomogram is only {volume.shape} voxels", where=str(path))
     sign = -1.0 if tomograms.contrast == "dark" else 1.0
-    clipped = np.clip(volume, *np.percentile(volume, [0.01, 99.99]))  # what is left of gold must not dominate
+    clipped = np.clip(
+        volume, *np.percentile(volume[::2, ::2, ::2], [0.01, 99.99])
+    )  # what is left of gold must not dominate
     spread = float(clipped.std(dtype=np.float64)) or 1.0
     return np.asarray(sign / spread * (clipped - clipped.mean()), dtype=np.float32), float(
         tomograms.voxel_size_angstrom[index]
@@ -86,7 +89,9 @@ def _refine(
     bright: Float32, voxel: float, centres: Float, radii: Float, ctx: StageContext
 ) -> tuple[Float, Float]:
     """Refine centres and radii (Å) on the smoothed tomogram."""
-    smooth = kernel.band_pass(bright, max(0.5, _FINE_SIGMA_ANGSTROM / voxel))
+    step = max(1, int(_FINE_VOXEL_FRACTION * _FINE_SIGMA_ANGSTROM / voxel + 1e-6))
+    voxel *= step
+    smooth = kernel.band_pass(kernel.subsample(bright, step), max(0.5, _FINE_SIGMA_ANGSTROM / voxel))
     smooth /= float(smooth.std(dtype=np.float64)) or 1.0
     centre, radius = centres.copy(), radii.copy()
     for i in range(len(radii)):
@@ -133,10 +138,9 @@ def _record(
         doc="VLPs, best score first",
     )
     ctx.curve("scores", np.arange(len(all_scores)), all_scores, x_label="candidate", y_label="score_sd")
-    smooth = kernel.band_pass(bright, max(0.5, 10.0 / voxel))
     for i, (middle, extent) in enumerate(zip(centre, radius, strict=True)):
         distance = np.arange(max(0.0, extent - 150.0), extent + 150.0, 0.5 * voxel)
-        profile = kernel.radial_profile(smooth, middle / voxel, distance / voxel)
+        profile = kernel.radial_profile(bright, middle / voxel, distance / voxel)
         known = np.isfinite(profile)
         ctx.curve(
             f"radial_profile_{i}",

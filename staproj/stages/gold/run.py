@@ -24,8 +24,8 @@ Float = NDArray[np.float64]
 
 USUAL_DIAMETER_ANGSTROM = 100.0
 PIXELS_PER_BEAD = 6.0
-MIN_CONTRAST_SD = 1.0  # of a disc in a view at PIXELS_PER_BEAD, where no tracked bead says what is typical
-TYPICAL_CONTRAST_SD = 8.0
+MIN_VIEWS = 3
+MIN_CONTRAST_SD = 3.0  # of a disc in a view at PIXELS_PER_BEAD, where no tracked bead says what is typical
 
 
 def find_gold(inputs: dict[str, Any], params: GoldParams, ctx: StageContext) -> dict[str, GoldModel]:
@@ -104,44 +104,55 @@ def _judge(
 ) -> tuple[Float, Float, NDArray[np.bool_]]:
     """Keep candidates that are as dark in the views as beads; refine and merge them with the tracked ones."""
     known = _contrast(views, tracked, diameter)
-    typical = float(np.median(known)) if len(known) else TYPICAL_CONTRAST_SD
     far = np.array(
         [len(tracked) == 0 or np.linalg.norm(tracked - p, axis=1).min() > 0.75 * diameter for p in found]
     )
     new = found[far] if len(found) else found
     contrast = _contrast(views, new, diameter)
     if len(known) >= 3:
-        threshold = params.min_relative_contrast * typical
+        threshold = params.min_relative_contrast * float(np.median(known))
     else:
-        threshold = kernel.split_by_gap(contrast, MIN_CONTRAST_SD, TYPICAL_CONTRAST_SD)
+        top = float(np.max(np.concatenate([known, contrast]), initial=MIN_CONTRAST_SD))
+        threshold = max(MIN_CONTRAST_SD, kernel.split_by_gap(contrast, 0.3 * top, 0.8 * top))
         ctx.fallback(
             f"fewer than three tracked beads: gold is what is darker than {threshold:.1f} SD in the views"
         )
     new = _refine(views, new[contrast > threshold], diameter, ctx)
-    contrast = _contrast(views, new, diameter)
-    order = [i for i in np.argsort(-contrast, kind="stable") if contrast[i] > threshold]
     position, values, is_new = list(tracked), list(known), [False] * len(tracked)
-    for i in order:
-        if position and np.linalg.norm(np.array(position) - new[i], axis=1).min() < 0.75 * diameter:
-            continue
-        position.append(new[i])
-        values.append(float(contrast[i]))
-        is_new.append(True)
+    each = _contrast_in_views(views, new, diameter)
+    at = views.project(new)
+    for i in np.argsort(-np.nan_to_num(each).sum(axis=0), kind="stable"):
+        # Where another bead covers it, a view says nothing: false peaks are made of other beads' streaks.
+        free = np.ones(views.n_views, dtype=bool)
+        if position:
+            gap = np.linalg.norm(views.project(np.array(position)) - at[:, i : i + 1], axis=2).min(axis=1)
+            free = gap > diameter / views.pixel_size_angstrom
+        own = _median_contrast(each[free, i : i + 1])[0]
+        if own > threshold:
+            position.append(new[i])
+            values.append(float(own))
+            is_new.append(True)
     ctx.metric("contrast_threshold_sd", threshold, Unit.SIGMA)
     return np.array(position).reshape(-1, 3), np.array(values, dtype=np.float64), np.array(is_new, dtype=bool)
 
 
 def _contrast(views: ViewStack, position: Float, diameter: float) -> Float:
     """Return the median over views of how dark each bead is (SDs of a view); 0 where too few show it."""
-    if not len(position):
-        return np.zeros(0)
+    return _median_contrast(_contrast_in_views(views, position, diameter))
+
+
+def _contrast_in_views(views: ViewStack, position: Float, diameter: float) -> Float:
     px = views.pixel_size_angstrom
     at = views.project(position)
-    each = np.array(
+    return np.array(
         [kernel.disc_contrast(views.images[v], at[v], diameter / px) for v in range(views.n_views)]
     )
-    seen = np.isfinite(each).sum(axis=0) >= 3
-    out = np.zeros(len(position))
+
+
+def _median_contrast(each: Float) -> Float:
+    """Return medians of the columns of ``[view, bead]`` over views that show the bead, 0 for fewer than three."""
+    seen = np.isfinite(each).sum(axis=0) >= MIN_VIEWS
+    out = np.zeros(each.shape[1])
     out[seen] = np.nanmedian(each[:, seen], axis=0)
     return out
 
