@@ -150,7 +150,7 @@ def _contrast_in_views(views: ViewStack, position: Float, diameter: float) -> Fl
 
 
 def _median_contrast(each: Float) -> Float:
-    """Return medians of the columns of ``[view, bead]`` over views that show the bead, 0 for fewer than three."""
+    """Return medians of ``[view, bead]`` over views that show the bead, 0 for fewer than three."""
     seen = np.isfinite(each).sum(axis=0) >= MIN_VIEWS
     out = np.zeros(each.shape[1])
     out[seen] = np.nanmedian(each[:, seen], axis=0)
