@@ -44,6 +44,9 @@ def make_project(data: Path, root: Path) -> Project:
             # What the microscope aimed at (TargetDefocus in the mdoc of the real series): used where Thon
             # rings are too weak, as in these small noisy fields without ice.
             "ctf.nominal_defocus_um": 4.0,
+            # Enough for 234 particles, and quicker than the defaults.
+            "initial_reference.max_particles": 100,
+            "initial_reference.n_starts": 2,
         },
     )
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import tempfile
+import threading
 import traceback
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from staproj.cli import output
-from staproj.errors import StaprojError, StorageError
+from staproj.errors import CancelledError, StaprojError, StorageError
 
 if TYPE_CHECKING:
     from staproj.engine.events import ProgressEvent
-
-INTERRUPTED = 130
 
 
 def guarded(work: Callable[[], int | None], *, as_json: bool) -> int:
@@ -27,7 +28,8 @@ def guarded(work: Callable[[], int | None], *, as_json: bool) -> int:
     whichever way it went.
     """
     try:
-        return work() or 0
+        with _termination_as_interrupt():
+            return work() or 0
     except KeyboardInterrupt:
         _write(
             "interrupted; finished runs and finished tilt series are kept, `staproj run` goes on from there\n"
@@ -42,6 +44,24 @@ def guarded(work: Callable[[], int | None], *, as_json: bool) -> int:
         return _explain(_storage(error), as_json)
     except Exception as error:  # noqa: BLE001 - the last resort: one line and a place to look, never a wall of text
         return _explain(_unexpected(error), as_json)
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let a lost connection (SIGHUP) or a scheduler's end (SIGTERM) stop work as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def note(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -101,6 +102,35 @@ def test_rerun_makes_downstream_stale_and_says_why(project: Path, tmp_path: Path
     assert changed == {"max_shift_angstrom", "align"}
     fewer = answer("version", "diff", "2", cwd=copy)
     assert fewer["heads"] == [{"step": "motion", "old": "r0002", "new": "r0007"}]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_leaves_a_project_that_goes_on(project: Path, tmp_path: Path, number: int) -> None:
+    """Ctrl-C or a scheduler's end leave with 130 and no run half-written; the next run goes on."""
+    copy = tmp_path / "stopped"
+    shutil.copytree(project, copy)
+    work = subprocess.Popen(
+        [sys.executable, "-m", "staproj", "rerun", "motion", "--set", "max_shift_angstrom=70", "--json"],
+        cwd=copy,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    started = time.monotonic()
+    while not (copy / "runs/r0007-motion/state.jsonl").exists() and time.monotonic() - started < 60:
+        time.sleep(0.02)
+    work.send_signal(number)
+    out, _ = work.communicate(timeout=60)
+    assert work.returncode == 130
+    assert json.loads(out)["exit_code"] == 130
+    states = {step["step"]: step["state"] for step in answer("status", cwd=copy)["steps"]}
+    assert states["motion"] in {"fresh", "interrupted"}
+    assert not (copy / "runs/r0007-motion/SEALED").exists()
+    assert "70" not in (copy / "staproj.toml").read_text(encoding="utf-8"), (
+        "a run that stopped changes nothing"
+    )
+    again = answer("rerun", "motion", "--set", "max_shift_angstrom=70", cwd=copy)
+    assert again["run"] == "r0008"
 
 
 def test_lineage_leads_to_the_movies(project: Path) -> None:
