@@ -31,10 +31,8 @@ def guarded(work: Callable[[], int | None], *, as_json: bool) -> int:
         with _termination_as_interrupt():
             return work() or 0
     except KeyboardInterrupt:
-        _write(
-            "interrupted; finished runs and finished tilt series are kept, `staproj run` goes on from there\n"
-        )
-        return INTERRUPTED
+        stopped = CancelledError("interrupted", hint="finished work is kept: run the same command again")
+        return _explain(stopped, as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
