@@ -103,7 +103,7 @@ def describe(view: View, run: str, item: str | None = None) -> dict[str, Any]:
         "params": params,
         "item_params": spec["item_params"] if item is None else {},
         "inputs": inputs,
-        "data": {pattern: found["digest"] for pattern, found in spec["data"].items()},
+        "data": {pattern: found.get("digest") for pattern, found in spec["data"].items()},
         "data_files": [file for found in spec["data"].values() for file in found["files"]],
     }
 
@@ -169,7 +169,7 @@ def _source(use: Mapping[str, Any] | None) -> str | None:
 
 
 def _data(spec: Mapping[str, Any]) -> dict[str, Any]:
-    return {pattern: found["digest"] for pattern, found in spec["data"].items()}
+    return {pattern: found.get("digest") for pattern, found in spec["data"].items()}
 
 
 def _changed(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -141,8 +141,8 @@ class View:
     def spec(self, run: str) -> dict[str, Any]:
         """Return ``spec.json`` of a run."""
         if run not in self._specs:
-            path = self.run(run).spec
-            self._specs[run] = checks.spec(atomic.read_json(path), str(path))
+            found = self.run(run)
+            self._specs[run] = checks.spec(atomic.read_json(found.spec), str(found.spec), found.id)
         return self._specs[run]
 
     def outputs(self, run: str) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def read_json(path: Path) -> dict[str, Any]:
     problem = ""
     for attempt in range(_READ_TRIES):
         try:
-            value = json.loads(path.read_bytes())
+            value = _parse(path.read_bytes())
         except (OSError, ValueError, RecursionError) as error:
             problem = str(error)
             if isinstance(error, FileNotFoundError):
@@ -129,6 +129,14 @@ def read_json(path: Path) -> dict[str, Any]:
     raise StorageError(
         f"cannot read a record: {problem}", where=str(path), hint="restore this file from a copy"
     )
+
+
+def _parse(raw: bytes) -> Any:
+    """Read JSON; half characters (lone surrogates), which no text file can hold, are refused."""
+    value = json.loads(raw)
+    if b"\\ud" in raw.lower():
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def append_line(path: Path, event: Mapping[str, Any], *, durable: bool = False) -> None:
@@ -150,7 +158,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return events
     for line in raw.splitlines():
         with suppress(ValueError, RecursionError):
-            event = json.loads(line)
+            event = _parse(line)
             if isinstance(event, dict):
                 events.append(event)
     return events

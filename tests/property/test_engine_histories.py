@@ -83,7 +83,7 @@ def truth(root: Path) -> tuple[dict[str, float], float]:
     return values, 6 * sum(values.values())
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=st.lists(ACTIONS, max_size=7))
 def test_every_history_ends_in_the_same_results(tmp_path_factory: pytest.TempPathFactory, actions):
     """After any history one run makes all fresh, a second does nothing; results are as the manifest says."""
