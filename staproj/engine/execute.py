@@ -234,6 +234,10 @@ class _Work:
         with suppress(OSError, StorageError):
             runs.note(self.run, event, durable=True, wall_s=self.meter.wall_s, **facts)
         shutil.rmtree(self.attempt / "scratch", ignore_errors=True)
+        with suppress(OSError):  # out/ stands for a complete run: one that failed while sealing gives it back
+            if self.run.out.exists() and not self.run.is_sealed():
+                self.attempt.mkdir(exist_ok=True)
+                self.run.out.rename(self.out)
         if not self.done:
             shutil.rmtree(self.attempt, ignore_errors=True)
         self.view.prints.save()

@@ -38,15 +38,26 @@ def model_class(kind: ArtifactKind) -> type[Any]:
 
 
 def write_artifact(path: Path, obj: Any, *, project_root: Path) -> None:
-    """Write ``obj`` to ``path`` (write-new, fsync, rename)."""
+    """Write ``obj`` to ``path`` (write-new, fsync, rename).
+
+    The file is put together in memory: HDF5 that meets a full disk half-way can take the process down.
+    """
     temporary = path.with_name(path.name + ".part")
-    with h5py.File(temporary, "w", track_order=False) as handle:
+    with h5py.File(path.name, "w", driver="core", backing_store=False, track_order=False) as handle:
         handle.attrs["staproj_artifact"] = type(obj).__name__
         handle.attrs["format_version"] = FORMAT_VERSION
         _write_fields(handle, obj, path.parent, project_root)
-    with temporary.open("rb") as raw:
-        os.fsync(raw.fileno())
-    temporary.replace(path)
+        handle.flush()
+        image = handle.id.get_file_image()
+    try:
+        with temporary.open("wb") as raw:
+            raw.write(image)
+            raw.flush()
+            os.fsync(raw.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_artifact(path: Path, cls: type[Any], *, project_root: Path) -> Any:

@@ -17,7 +17,7 @@ Units are the ending of each name. No times are in the file except durations.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,8 +85,7 @@ class RunRecord:
 
 def write_item(path: Path, record: ItemRecord) -> None:
     """Write the record of one item in one step (``item.json`` beside it makes it durable)."""
-    with atomic.storage_errors(path):
-        _write(path, lambda handle: _put_item(handle.create_group("item"), record))
+    _write(path, lambda handle: _put_item(handle.create_group("item"), record))
 
 
 def write_run(
@@ -116,8 +115,7 @@ def write_run(
             with h5py.File(items[item], "r", locking=False) as part:
                 part.copy("item", group, name=item or WHOLE)
 
-    with atomic.storage_errors(path):
-        _write(path, fill)
+    _write(path, fill)
 
 
 def read_run(path: Path) -> RunRecord:
@@ -162,20 +160,15 @@ def read_item(path: Path) -> ItemRecord:
         raise FormatError(f"the record of this item cannot be read: {error}", where=str(path)) from error
 
 
-def _write(path: Path, fill: Any) -> None:
+def _write(path: Path, fill: Callable[[h5py.File], None]) -> None:
+    """Put the file together in memory: HDF5 that meets a full disk half-way can take the process down."""
     import h5py
 
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with h5py.File(temporary, "w", track_order=False) as handle:
-            fill(handle)
-        atomic.fsync_file(temporary)
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
-        if atomic.is_disk_full(error):
-            raise atomic.disk_full_error(str(path)) from error
-        raise
+    with h5py.File(path.name, "w", driver="core", backing_store=False, track_order=False) as handle:
+        fill(handle)
+        handle.flush()
+        image = handle.id.get_file_image()
+    atomic.write_bytes(path, image, sync_dir=False)
 
 
 def _put_item(group: h5py.Group, record: ItemRecord) -> None:

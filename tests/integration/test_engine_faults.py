@@ -113,7 +113,9 @@ def test_full_disk_while_bookkeeping(project: Project, monkeypatch: pytest.Monke
         patch.setattr(Path, "replace", fail)
         with pytest.raises(StorageError, match="disk is full"):
             project.run()
-    assert not any((p / "SEALED").exists() for p in (project.root / "runs").iterdir())
+    for run in (project.root / "runs").iterdir():
+        assert not (run / "SEALED").exists()
+        assert not (run / "out").exists()
     assert not list(project.root.rglob("*.part"))
     assert atomic.is_disk_full(full)
     project.run()
@@ -145,6 +147,60 @@ def test_asked_to_stop(project: Project):
     with pytest.raises(CancelledError):
         project.run()
     assert states(project)["shift"] == "interrupted"
+
+
+SMALL_DISK = """
+import os, shutil, sys
+from pathlib import Path
+sys.path.insert(0, {repository!r})
+from staproj.api import Project
+from staproj.errors import StaprojError
+from staproj.stages import registry
+from tests.integration import toy_stages as toy
+disk = Path({disk!r})
+with registry.temporarily(*toy.ALL):
+    project = Project.create(disk / "p", {template!r})
+    (disk / "p" / "raw").mkdir()
+    (disk / "p" / "raw" / "TS_01.txt").write_text("1")
+    outcomes = set()
+    for left in range(8_000, 700_000, 20_000):
+        free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+        (disk / "fill").write_bytes(bytes(max(0, free - left)))
+        try:
+            project.run()
+            outcomes.add("done")
+        except StaprojError as error:
+            outcomes.add(error.message)
+        (disk / "fill").unlink()
+        for run in (disk / "p" / "runs").iterdir():
+            assert (run / "SEALED").exists() or not (run / "out").exists(), run
+        assert not list(disk.rglob("*.part"))
+        shutil.rmtree(disk / "p" / "runs")
+    project.run()
+    assert {{step["state"] for step in project.status()["steps"]}} == {{"fresh"}}
+    print(sorted(outcomes))
+"""
+
+
+def test_a_really_full_disk(toys: None, tmp_path: Path, repository: Path):
+    """A disk of 2 MB with ever more room: one clear error or success, no crash, nothing half-written."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    try:
+        mounted = subprocess.run(mount, check=False, capture_output=True).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("a small disk can be mounted by root only")
+    (tmp_path / "toy.toml").write_text(toy.TEMPLATE)
+    code = SMALL_DISK.format(repository=str(repository), disk=str(disk), template=str(tmp_path / "toy.toml"))
+    try:
+        done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "['done', 'the disk is full (or your quota is used up)']"
 
 
 KILLED = """
