@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from staproj.cli.main import COMMANDS
+from staproj.report.topics import TOPICS
+
 
 def test_every_test_says_what_it_holds(repository: Path) -> None:
     """Every test function has a docstring of at least one sentence."""
@@ -63,3 +66,15 @@ def test_the_lock_pins_every_dependency(repository: Path) -> None:
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
+def test_documents_name_only_commands_that_exist(repository: Path) -> None:
+    """Each `staproj COMMAND` in the documents and help pages is a command, and each `make TARGET` a target."""
+    known = {name for _, name, _, _ in COMMANDS} | {"version", "export"}
+    targets = set(re.findall(r"(?m)^([a-z]+):", (repository / "Makefile").read_text(encoding="utf-8")))
+    texts = [path.read_text(encoding="utf-8") for path in repository.glob("*.md")]
+    texts += [*TOPICS.values()]
+    for text in texts:
+        code = "\n".join(re.findall(r"`([^`\n]+)`", text) + re.findall(r"(?m)^(?:staproj|make) .*$", text))
+        assert set(re.findall(r"(?m)^staproj ([a-z]+)", code)) <= known
+        assert set(re.findall(r"(?m)^make ([a-z]+)", code)) <= targets
