@@ -69,12 +69,13 @@ def _normal(name: str) -> str:
 
 
 def test_documents_name_only_commands_that_exist(repository: Path) -> None:
-    """Each `staproj COMMAND` in the documents and help pages is a command, and each `make TARGET` a target."""
+    """Each `staproj COMMAND` in documents and help pages is a command, each `make TARGET` a target."""
     known = {name for _, name, _, _ in COMMANDS} | {"version", "export"}
     targets = set(re.findall(r"(?m)^([a-z]+):", (repository / "Makefile").read_text(encoding="utf-8")))
     texts = [path.read_text(encoding="utf-8") for path in repository.glob("*.md")]
     texts += [*TOPICS.values()]
     for text in texts:
-        code = "\n".join(re.findall(r"`([^`\n]+)`", text) + re.findall(r"(?m)^(?:staproj|make) .*$", text))
+        pieces = re.findall(r"`([^`\n]+)`", text) + re.findall(r"(?s)```\n(.*?)```", text)
+        code = "\n".join(pieces)
         assert set(re.findall(r"(?m)^staproj ([a-z]+)", code)) <= known
         assert set(re.findall(r"(?m)^make ([a-z]+)", code)) <= targets
