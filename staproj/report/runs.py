@@ -20,6 +20,7 @@ MARK = {
     "sealed": "✓",
 }
 SHORT = 12
+MAX_NAMES = 8
 
 
 def status_lines(status: Mapping[str, Any], verdicts: Mapping[str, str]) -> list[str]:
@@ -159,7 +160,9 @@ def _result_lines(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
         lines += pairs(metrics)
         for kind in ("tables", "curves", "previews"):
             if result.get(kind):
-                lines.append(f"  {kind}: {', '.join(result[kind])}")
+                names = list(result[kind])
+                more = f", ... ({len(names)} in all)" if len(names) > MAX_NAMES else ""
+                lines.append(f"  {kind}: {', '.join(names[:MAX_NAMES])}{more}")
     return lines
 
 
