@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
 from staproj.kernels.reference import fit_box, gridding_shape
-from staproj.kernels.slices import band_margin, cube_frequencies, volume_from_cube
+from staproj.kernels.slices import cube_frequencies, volume_from_cube
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -27,8 +29,8 @@ def cyclic_rotations(order: int) -> Float:
     return out
 
 
-def symmetrise_about_z(cube: NDArray[np.generic], order: int) -> NDArray[np.generic]:
-    """Add the Cn copies of a band cube (complex, or real and even) about kz, by cubic convolution in each plane.
+def symmetrise_about_z(cube: NDArray[Any], order: int) -> NDArray[Any]:
+    """Add the Cn copies about kz of a band cube (complex, or real and even), by cubic convolution.
 
     Turning about z leaves kz alone, so one sparse matrix serves all planes. Kernel: Keys (1981), a = -1/2.
     """
@@ -74,7 +76,8 @@ def _keys(distance: Float) -> Float:
 def cube_shells(radius: int) -> NDArray[np.int64]:
     """Return ``round(|k|)`` of every coefficient of the band cube."""
     kz, ky, kx = cube_frequencies(radius)
-    return np.rint(np.sqrt(kz * kz + ky * ky + kx * kx)).astype(np.int64)
+    shell: NDArray[np.int64] = np.rint(np.sqrt(kz * kz + ky * ky + kx * kx)).astype(np.int64)
+    return shell
 
 
 def divide_by_weight(data: Complex64, weight: Float32, radius: int) -> Complex64:
@@ -100,20 +103,4 @@ def map_from_sums(data: Complex64, weight: Float32, box: int, padded: int, radiu
     """
     whole = volume_from_cube(divide_by_weight(data, weight, radius), padded)
     cut = fit_box(whole, box)
-    return cut / np.maximum(gridding_shape(box, padded), 0.05)
-
-
-def shell_correlation(first: Complex64, second: Complex64, radius: int) -> Float:
-    """Correlate two band cubes shell by shell, ``[radius + 1]``."""
-    shell = cube_shells(radius)
-    use = shell <= radius
-    use[:, :, 0] &= np.arange(2 * band_margin(radius) + 1)[None, :] >= band_margin(radius)
-    flat = shell[use]
-    a, b = first[use].astype(np.complex128), second[use].astype(np.complex128)
-
-    def total(values: Float) -> Float:
-        return np.bincount(flat, values, minlength=radius + 1)
-
-    cross = total((a * b.conj()).real)
-    scale = np.sqrt(total(np.abs(a) ** 2) * total(np.abs(b) ** 2))
-    return np.divide(cross, scale, out=np.zeros_like(cross), where=scale > 0)
+    return (cut / np.maximum(gridding_shape(box, padded), 0.05)).astype(np.float32)

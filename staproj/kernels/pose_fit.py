@@ -1,8 +1,8 @@
 """Gauss-Newton refinement of six pose parameters (and the scale) of every particle against one reference.
 
-Maximises the score of ``search`` by least squares: residual ``D - s W G'`` with ``G'(k) = G(R^T k) e^{-2 pi i k t}``,
-weights W. Steps are damped (Levenberg-Marquardt) and taken only where the score rises; a pose never leaves
-the given range about where it started from.
+Maximises the score of ``search`` by least squares: residual ``D - s W G'`` with ``G'(k) = G(R^T k) e^{-2 pi
+i k t}``, weights W. Steps are damped (Levenberg-Marquardt) and taken only where the score rises; a pose
+never leaves the given range about where it started from.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONVERGED = 2e-4
 
 @numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _accumulate(table: Any, k: Any, data: Any, weight: Any, pose: Any, box: float, sums: Any) -> None:
-    """Fill ``sums`` ``[8, 8]``: rows 0-5 pose derivatives, 6 the model, 7 the data; entry = Re <row, column>."""
+    """Fill ``sums`` ``[8, 8]`` with Re <row, column>: 0-5 pose derivatives, 6 the model, 7 the data."""
     sums[:] = 0.0
     r = np.empty((3, 3), dtype=np.float32)
     for a in range(3):
@@ -123,7 +123,9 @@ def _within(pose: Any, start: Any, limits: Any) -> bool:
         moved += (pose[3, a] - start[3, a]) ** 2
         for b in range(3):
             trace += pose[a, b] * start[a, b]
-    return 0.5 * (trace - 1.0) >= np.cos(limits[0]) and moved <= limits[1] * limits[1]
+    turned_less: bool = 0.5 * (trace - 1.0) >= np.cos(limits[0])
+    moved_less: bool = moved <= limits[1] * limits[1]
+    return turned_less and moved_less
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -133,7 +135,7 @@ def _fit_one(table: Any, k: Any, data: Any, weight: Any, pose: Any, limits: Any,
     _copy(pose, start)
     sums, trial_sums, step = np.zeros((8, 8)), np.zeros((8, 8)), np.zeros(6)
     _accumulate(table, k, data, weight, pose, limits[2], sums)
-    best = sums[6, 7] / np.sqrt(max(sums[6, 6], 1e-30))
+    best: float = sums[6, 7] / np.sqrt(max(sums[6, 6], 1e-30))
     damping = 1e-2
     for _ in range(max_steps):
         if best <= 0.0 or damping > 20.0:
@@ -169,9 +171,9 @@ def fit_poses(
 ) -> Float64:
     """Refine ``poses`` ``[start, 4, 3]`` (rotation rows, then shift in voxels); returns scores ``[start]``.
 
-    ``table`` is a ``reference_table``; ``k`` ``[n, 3]`` in cycles per box of ``limits[2]`` voxels; ``data``/``weight``
-    ``[particle, n]``; ``row`` names the particle of every start. ``limits``: largest turn (radians) and shift
-    (voxels) away from the start, box size. ``poses`` is changed in place.
+    ``table`` is a ``reference_table``; ``k`` ``[n, 3]`` in cycles per box of ``limits[2]`` voxels;
+    ``data``/``weight`` ``[particle, n]``; ``row`` names the particle of every start. ``limits``: largest
+    turn (radians) and shift (voxels) away from the start, box size. ``poses`` is changed in place.
     """
     scores = np.zeros(poses.shape[0])
     for p in numba.prange(poses.shape[0]):

@@ -40,14 +40,17 @@ def fit_box(volume: Float32, n: int) -> Float32:
     return out
 
 
-def reference_table(volume: Float32, radius: int, filter_by_shell: NDArray[np.floating] | None = None) -> Complex64:
+def reference_table(
+    volume: Float32, radius: int, filter_by_shell: NDArray[np.floating] | None = None
+) -> Complex64:
     """Transform a (masked) cubic map of even size so that it can be read up to ``|k| <= radius``.
 
     ``filter_by_shell`` (one factor a shell of the box, interpolated linearly) is multiplied in.
     """
     n = volume.shape[0]
     padded = PADDING * n
-    corrected = np.asarray(volume, dtype=np.float32) / np.maximum(gridding_shape(n, padded), 0.05)
+    shape = np.maximum(gridding_shape(n, padded), 0.05)
+    corrected = (np.asarray(volume, dtype=np.float32) / shape).astype(np.float32)
     wide = min(PADDING * (radius + 1) + 1, padded // 2 - 1)
     cube = cube_from_volume(fit_box(corrected, padded), wide)
     if filter_by_shell is not None:

@@ -1,7 +1,7 @@
 """Scores of particles against one reference over a grid of rotations and shifts common to all of them.
 
-Each particle brings ``D`` and ``W`` (see ``slices``) in a frame turned by what is known of its pose, so that the
-offsets to try are the same for all particles and the search is a matrix product. The score is the
+Each particle brings ``D`` and ``W`` (see ``slices``) in a frame turned by what is known of its pose, so that
+the offsets to try are the same for all particles and the search is a matrix product. The score is the
 log-likelihood ratio's root, in units of the noise::
 
     score(R, t) = Re sum_k conj(D(k)) G(R^T k) e^{-2 pi i k t} / sqrt(sum_k W(k) |G(R^T k)|^2)
@@ -32,9 +32,9 @@ def score_grid(
 ) -> GridScores:
     """Score particles over all rotations and shifts; keep the best shift of the best rotations.
 
-    ``data`` ``[particle, k]`` complex, ``weight`` ``[particle, k]``, ``rotated`` ``[rotation, k]`` (G at R^T k),
-    ``k_xyz`` ``[k, 3]`` in cycles per voxel, ``shifts_xyz`` ``[shift, 3]`` in voxels: where the reference's centre
-    lies in the particle. Candidates of a particle differ in rotation.
+    ``data`` ``[particle, k]`` complex, ``weight`` ``[particle, k]``, ``rotated`` ``[rotation, k]`` (G at R^T
+    k), ``k_xyz`` ``[k, 3]`` in cycles per voxel, ``shifts_xyz`` ``[shift, 3]`` in voxels: where the
+    reference's centre lies in the particle. Candidates of a particle differ in rotation.
     """
     xp = namespace(data, weight, rotated)
     n, n_rot = data.shape[0], rotated.shape[0]
@@ -105,9 +105,9 @@ def _even_spins(spin_range_deg: float, step_deg: float, period_deg: float) -> ND
         return np.zeros(1)
     if 2.0 * spin_range_deg >= period_deg - 1e-6:
         n = max(1, int(np.ceil(period_deg / step_deg - 1e-6)))
-        return np.arange(n) * (period_deg / n)
+        return np.arange(n, dtype=np.float64) * (period_deg / n)
     n = max(1, int(np.ceil(2.0 * spin_range_deg / step_deg - 1e-6)))
-    return np.linspace(-spin_range_deg, spin_range_deg, n + 1)
+    return np.arange(n + 1, dtype=np.float64) * (2.0 * spin_range_deg / n) - spin_range_deg
 
 
 def _about(axis: int, angle_deg: float) -> NDArray[np.float64]:

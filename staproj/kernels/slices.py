@@ -15,6 +15,7 @@ from typing import Any
 
 import numba
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
@@ -33,9 +34,7 @@ def band_cube_shape(radius: int) -> tuple[int, int, int]:
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
-def crop_patches(
-    views: Float32, view: NDArray[np.int64], corner_yx: NDArray[np.int64], size: int
-) -> Float32:
+def crop_patches(views: Float32, view: NDArray[np.int64], corner_yx: NDArray[np.int64], size: int) -> Float32:
     """Cut ``[patch, size, size]`` out of ``views`` ``[view, y, x]``; pixels outside of the view are 0."""
     n, ny, nx = view.shape[0], views.shape[1], views.shape[2]
     out = np.zeros((n, size, size), dtype=np.float32)
@@ -73,10 +72,11 @@ def contrast_transfer(
 ) -> Float32:
     """Return c on the ``rfft2`` grid of every patch, ``[patch, size, size // 2 + 1]``: amplitude times CTF.
 
-    ``defocus`` ``[patch, 3]`` in Å: mean of U and V, then half their difference times cos and sin of twice the
-    direction of U. ``view`` picks rows of ``constants`` ``[view, 3]`` (lambda / 2, Cs lambda^3 / 4, phase / 2 pi: the
-    phase chi in turns) and ``amplitude`` ``[view, bin]``, a table over ``|f|`` from 0 to ``limit_per_angstrom``,
-    beyond which c is 0. ``step_per_angstrom`` is the distance of the grid's frequencies.
+    ``defocus`` ``[patch, 3]`` in Å: mean of U and V, then half their difference times cos and sin of twice
+    the direction of U. ``view`` picks rows of ``constants`` ``[view, 3]`` (lambda / 2, Cs lambda^3 / 4,
+    phase / 2 pi: the phase chi in turns) and ``amplitude`` ``[view, bin]``, a table over ``|f|`` from 0 to
+    ``limit_per_angstrom``, beyond which c is 0. ``step_per_angstrom`` is the distance of the grid's
+    frequencies.
     """
     out = np.zeros((view.shape[0], size, size // 2 + 1), dtype=np.float32)
     step, limit = np.float32(step_per_angstrom), np.float32(limit_per_angstrom**2)
@@ -146,12 +146,12 @@ def insert_slices(
     """Add slices ``[patch, y, rfft x]`` to band cubes ``sums`` ``[slot, kz, ky, kx, 3]`` (re D, im D, W).
 
     ``rot_box_from_view`` is ``[patch, 3, 2]``: a view frequency (fx, fy) lies at ``R @ f`` of the box (a
-    magnification scales R). Slot s takes the patches from ``slot_ends[s - 1]`` to ``slot_ends[s]``, each slot by
-    one thread in order, which makes the sums independent of the number of threads.
+    magnification scales R). Slot s takes the patches from ``slot_ends[s - 1]`` to ``slot_ends[s]``, each
+    slot by one thread in order, which makes the sums independent of the number of threads.
     """
     n_slots, size = slot_ends.shape[0], slices.shape[1]
     m = sums.shape[3] - 1
-    limit = np.float32(radius * radius)
+    limit = np.float32(radius * radius * (1.0 + 1e-5))  # rounding must not drop samples on the rim
     reach = int(min(radius * 1.1 + 1, size // 2 - 1))
     for s in numba.prange(n_slots):
         for p in range(slot_ends[s - 1] if s > 0 else 0, slot_ends[s]):
@@ -199,8 +199,6 @@ def index_frequencies(radius: int, index: NDArray[np.int64]) -> NDArray[np.float
 
 def volume_from_cube(cube: Complex64, size: int) -> Float32:
     """Transform a band cube into a map ``[size, size, size]``, origin at index ``size // 2``."""
-    import scipy.fft
-
     m = cube.shape[2] - 1
     if size // 2 < m:
         raise ValueError(f"a box of {size} voxels cannot hold a band of radius {m - 1}")
@@ -213,13 +211,11 @@ def volume_from_cube(cube: Complex64, size: int) -> Float32:
     phase = np.exp(-2j * np.pi * np.fft.fftfreq(size) * (size // 2)).astype(np.complex64)
     half = np.exp(-2j * np.pi * np.fft.rfftfreq(size) * (size // 2)).astype(np.complex64)
     full *= phase[:, None, None] * phase[None, :, None] * half[None, None, :]
-    return scipy.fft.irfftn(full, s=(size, size, size), workers=-1).astype(np.float32)
+    return np.asarray(scipy.fft.irfftn(full, s=(size, size, size)), dtype=np.float32)
 
 
 def cube_from_volume(volume: Float32, radius: int) -> Complex64:
     """Transform a cubic map into the band cube of ``radius``, origin at index ``n // 2``."""
-    import scipy.fft
-
     size = volume.shape[0]
     m = band_margin(radius)
     if size // 2 < m:

@@ -1,8 +1,8 @@
 """Find the axis of a cyclic symmetry in a map, and move maps onto it.
 
 About a true n-fold axis the density on every circle holds only harmonics that are multiples of n. The score
-is the share of the (not rotationally constant) power that those harmonics hold: 1 at the axis, about 1/2 at the
-3- and 2-fold centres of a 6-fold lattice, about 1/n anywhere else.
+is the share of the (not rotationally constant) power that those harmonics hold: 1 at the axis, about 1/2 at
+the 3- and 2-fold centres of a 6-fold lattice, about 1/n anywhere else.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy.fft
 import scipy.ndimage
 import scipy.optimize
 from numpy.typing import NDArray
+
+from staproj.kernels.fourier import radial_frequency
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -29,7 +32,7 @@ class AxisFit(NamedTuple):
 def axis_score(
     volume: Float32, order: int, origin_xyz: Float, tilt_deg: Float, radius: float, half_height: float
 ) -> Float:
-    """Score axes ``[n]`` through ``origin_xyz`` ``[n, 3]`` leaning by ``tilt_deg`` ``[n, 2]`` (about x, then y).
+    """Score axes through ``origin_xyz`` ``[n, 3]`` leaning by ``tilt_deg`` ``[n, 2]`` (about x, then y).
 
     Circles up to ``radius`` and ``half_height`` (voxels) about the axis are read by linear interpolation.
     """
@@ -45,7 +48,7 @@ def axis_score(
     for i in range(len(origin_xyz)):
         place = np.tensordot(lean_rotation(tilt_deg[i]), points, axes=1) + origin_xyz[i][:, None, None, None]
         ring = read_points(volume, place, 1)
-        power = np.abs(np.fft.rfft(ring, axis=-1)) ** 2 * rings[None, :, None]
+        power = np.abs(scipy.fft.rfft(ring, axis=-1)) ** 2 * rings[None, :, None]
         total = power[..., 1:].sum()
         out[i] = power[..., wanted].sum() / total if total > 0 else 0.0
     return out
@@ -106,7 +109,8 @@ def _cost(
 
 
 def _simplex(guess: Float, move: float, lean: float) -> Float:
-    return guess + np.vstack([np.zeros(4), np.diag([move, move, max(lean, 0.1), max(lean, 0.1)])])
+    corners: Float = guess + np.vstack([np.zeros(4), np.diag([move, move, max(lean, 0.1), max(lean, 0.1)])])
+    return corners
 
 
 def lean_rotation(tilt_deg: Float) -> Float:
@@ -114,7 +118,8 @@ def lean_rotation(tilt_deg: Float) -> Float:
     a, b = np.deg2rad(np.asarray(tilt_deg, dtype=np.float64))
     about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
     about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
-    return about_y @ about_x
+    both: Float = about_y @ about_x
+    return both
 
 
 def read_points(volume: Float32, place_xyz: Float, order: int) -> Float32:
@@ -161,9 +166,9 @@ def layer_centre(volume: Float32, radius: float) -> float:
 
 
 def resample_map(volume: Float32, ratio: float, box: int) -> Float32:
-    """Return a map on voxels ``ratio`` times as large in a box ``[box, box, box]``, centre kept (cubic splines).
+    """Return a map on voxels ``ratio`` times as large in a box ``[box, box, box]``, centre kept.
 
-    The map is low-passed first where voxels grow.
+    Cubic splines. The map is low-passed first where voxels grow.
     """
     source = np.asarray(volume, dtype=np.float32)
     if ratio > 1.0 + 1e-6:
@@ -175,9 +180,7 @@ def resample_map(volume: Float32, ratio: float, box: int) -> Float32:
 
 def low_pass(volume: Float32, cutoff: float, edge: float) -> Float32:
     """Cut a map's spectrum at ``cutoff`` (cycles/voxel) with a raised-cosine edge of width ``edge``."""
-    from staproj.kernels.fourier import radial_frequency
-
     shape = volume.shape
     along = np.clip((radial_frequency(shape) - (cutoff - 0.5 * edge)) / max(edge, 1e-6), 0.0, 1.0)
-    spectrum = np.fft.rfftn(volume) * (0.5 + 0.5 * np.cos(np.pi * along))
-    return np.fft.irfftn(spectrum, s=shape, axes=(0, 1, 2)).astype(np.float32)
+    spectrum = scipy.fft.rfftn(volume) * (0.5 + 0.5 * np.cos(np.pi * along))
+    return np.asarray(scipy.fft.irfftn(spectrum, s=shape), dtype=np.float32)

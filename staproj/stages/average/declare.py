@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from staproj.kinds import ArtifactKind
 from staproj.stages.api import Params, Port, StageSpec, param
 from staproj.units import Unit
@@ -12,9 +10,6 @@ from staproj.units import Unit
 class AverageParams(Params):
     """How final averages are made."""
 
-    source: Literal["views", "tomograms"] = param(
-        "views", help="Read particles from the tilt views (exact CTF of each) or from tomograms.", per_item=False
-    )
     binning: int = param(1, ge=1, le=64, help="Reduction of the views.", per_item=False)
     symmetry: str | None = param(
         None,
@@ -37,7 +32,9 @@ STAGE = StageSpec(
         "alignment": Port(ArtifactKind.ALIGNMENT, "tilt geometry", per_item=True),
         "ctf": Port(ArtifactKind.CTF, "defocus of every view", optional=True, per_item=True),
         "gold": Port(ArtifactKind.GOLD, "beads to erase", optional=True, per_item=True),
-        "tomograms": Port(ArtifactKind.TOMOGRAMS, "needed by source tomograms", optional=True, per_item=True),
+        "tomograms": Port(
+            ArtifactKind.TOMOGRAMS, "not needed when reading views", optional=True, per_item=True
+        ),
     },
     outputs={
         "half_maps": Port(ArtifactKind.HALF_MAPS, "averages of the half-sets"),
@@ -48,7 +45,8 @@ STAGE = StageSpec(
     group="particles",
     doc=(
         "Every view patch of every particle is multiplied by its own CTF and exposure filter, weighed by the "
-        "noise of its view, and added as a central slice; the sums are divided by the summed squares of those "
+        "noise of its view, and added as a central slice; the sums are divided by the summed squares of "
+        "those "
         "factors. Maps are bright and as sharp as the data: `postprocess` filters and sharpens them."
     ),
 )

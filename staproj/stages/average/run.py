@@ -23,7 +23,6 @@ def average(inputs: Mapping[str, Any], params: AverageParams, ctx: StageContext)
         raise EmptyResultError("there are no particles to average", hint="look at the step `select`")
     symmetry = (params.symmetry or particles.symmetry).upper()
     source = open_source(
-        params.source,
         inputs,
         ctx,
         binning=params.binning,

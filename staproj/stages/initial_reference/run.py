@@ -16,9 +16,10 @@ from staproj.model.maps import DensityMap
 from staproj.model.particles import ParticleSet
 from staproj.stages.api import StageContext
 from staproj.stages.initial_reference.declare import InitialReferenceParams
-from staproj.stages.shared.aligning import SearchRange, align
+from staproj.stages.shared.aligning import Cubes, SearchRange, align, read_cubes
 from staproj.stages.shared.averaging import average_map
-from staproj.stages.shared.particles import ViewSource, joined_particles, series_inputs
+from staproj.stages.shared.particle_inputs import joined_particles, series_inputs
+from staproj.stages.shared.particles import ViewSource
 from staproj.stages.shared.pictures import central_slices
 from staproj.units import Unit
 
@@ -26,6 +27,7 @@ Float32 = NDArray[np.float32]
 
 _LAYER_RESOLUTION = 1.2  # of the resolution asked for: layers are coarser than what lies in them
 _LAYER_ROUNDS = 2
+_FIRST_ROUNDS = 3  # of every try; only the best goes on
 _KEPT = 0.7  # share of the particles, best scores first, that is averaged
 
 
@@ -68,7 +70,9 @@ def initial_reference(
 
 def _given_map(params: InitialReferenceParams, source: ViewSource, ctx: StageContext) -> Float32:
     if params.reference_path is None:
-        raise InputError("method map needs a map", where="reference_path", hint="set reference_path to an MRC file")
+        raise InputError(
+            "method map needs a map", where="reference_path", hint="set reference_path to an MRC file"
+        )
     files = ctx.data_files(params.reference_path)
     if len(files) != 1:
         raise InputError(f"reference_path matches {len(files)} files, not one", where=params.reference_path)
@@ -91,21 +95,27 @@ def _from_seeds(
     best = np.argsort(-layered.score, kind="stable")[: params.max_particles]
     subset = layered.take(np.sort(best))
     rng = ctx.rng("starts")
+    cubes = read_cubes(source, subset, params.resolution_angstrom)
+    first = min(_FIRST_ROUNDS, params.n_iterations)
     tries = []
     for number in range(params.n_starts):
-        start = _start(subset, source, params, rng)
-        tries.append(_iterate(start, subset, source, params))
-        ctx.progress(number + 1, params.n_starts, f"try {number + 1}: score {tries[-1].scores[-1]:.2f}")
+        begun = Try(_start(subset, source, params, rng), subset, [])
+        tries.append(_iterate(begun, first, subset, cubes, source, params))
+        ctx.progress(number + 1, params.n_starts + 1, f"try {number + 1}: score {tries[-1].scores[-1]:.2f}")
     final = [one.scores[-1] for one in tries]
-    chosen = tries[int(np.argmax(final))]
+    best_try = int(np.argmax(final))
+    chosen = _iterate(tries[best_try], params.n_iterations - first, subset, cubes, source, params)
+    tries[best_try] = chosen
     for number, one in enumerate(tries):
         rounds = np.arange(1, len(one.scores) + 1)
         ctx.curve(f"score_try_{number + 1}", rounds, one.scores, x_label="round", y_label="mean_score_sd")
-    ctx.metric("mean_score_sd", max(final), Unit.SIGMA)
+    ctx.metric("mean_score_sd", chosen.scores[-1], Unit.SIGMA)
     ctx.metric("spread_of_tries_sd", float(np.ptp(final)), Unit.SIGMA)
+    others = ", ".join(f"{x:.2f}" for x in sorted(final)[-2::-1])
     ctx.verdict(
-        f"{len(subset)} of {len(seeds)} seeds, best of {len(tries)} tries at score {max(final):.2f} "
-        f"(others {', '.join(f'{x:.2f}' for x in sorted(final)[:-1][::-1]) or 'none'})"
+        f"{len(subset)} of {len(seeds)} seeds, score {chosen.scores[-1]:.2f} SD; the best of {len(tries)} "
+        f"tries had "
+        f"{max(final):.2f} after {first} rounds (others {others or 'none'})"
     )
     return chosen.volume, len(chosen.particles)
 
@@ -132,14 +142,19 @@ def _find_layers(
         fit_steps=0,
     )
     moved = seeds
+    cubes = read_cubes(source, seeds, search.fine_resolution_angstrom)
     for _ in range(_LAYER_ROUNDS):
-        volume = average_map(source, moved)
-        moved = align(source, seeds, volume, search, mask_diameter_angstrom=params.mask_diameter_angstrom)
+        volume = average_map(source, moved, resolution_angstrom=params.resolution_angstrom)
+        moved = align(
+            source, seeds, volume, search, mask_diameter_angstrom=params.mask_diameter_angstrom, cubes=cubes
+        )
     offset = np.einsum(
-        "ni,ni->n", moved.position_xyz_angstrom - seeds.position_xyz_angstrom, seeds.rot_tomo_from_ref[:, :, 2]
+        "ni,ni->n",
+        moved.position_xyz_angstrom - seeds.position_xyz_angstrom,
+        seeds.rot_tomo_from_ref[:, :, 2],
     )
     ctx.metric("median_axial_offset_angstrom", float(np.median(offset)), Unit.ANGSTROM)
-    return moved, average_map(source, moved)
+    return moved, average_map(source, moved, resolution_angstrom=params.resolution_angstrom)
 
 
 def _search(params: InitialReferenceParams, tilt_deg: float) -> SearchRange:
@@ -160,13 +175,15 @@ def _start(
 ) -> Float32:
     """Return the map a try starts from: one particle, or 2^k of them merged in pairs."""
     if params.method == "single":
-        return average_map(source, subset.take(rng.choice(len(subset), 1)))
+        return average_map(
+            source, subset.take(rng.choice(len(subset), 1)), resolution_angstrom=params.resolution_angstrom
+        )
     number = min(2**params.hierarchy_levels, 2 ** int(np.log2(len(subset))))
     groups = [subset.take(np.array([i])) for i in rng.choice(len(subset), number, replace=False)]
     while len(groups) > 1:
         merged = []
         for first, second in zip(groups[::2], groups[1::2], strict=True):
-            volume = average_map(source, first)
+            volume = average_map(source, first, resolution_angstrom=params.resolution_angstrom)
             turned = align(
                 source,
                 second,
@@ -176,22 +193,29 @@ def _start(
             )
             merged.append(ParticleSet.concatenate([first, turned]))
         groups = merged
-    return average_map(source, groups[0])
+    return average_map(source, groups[0], resolution_angstrom=params.resolution_angstrom)
 
 
 def _iterate(
-    volume: Float32, subset: ParticleSet, source: ViewSource, params: InitialReferenceParams
+    begun: Try,
+    rounds: int,
+    subset: ParticleSet,
+    cubes: Cubes,
+    source: ViewSource,
+    params: InitialReferenceParams,
 ) -> Try:
     """Align all particles to the map from where they stood, average the better ones, and again."""
-    scores: list[float] = []
-    kept = subset
-    for number in range(params.n_iterations):
+    volume, kept, scores = begun.volume, begun.particles, list(begun.scores)
+    for _ in range(rounds):
+        number = len(scores)
         search = _search(params, 0.0 if number < min(2, params.n_iterations - 1) else params.tilt_range_deg)
         if number == params.n_iterations - 1:
             search = replace(search, candidates=2, fit_steps=12)
-        found = align(source, subset, volume, search, mask_diameter_angstrom=params.mask_diameter_angstrom)
+        found = align(
+            source, subset, volume, search, mask_diameter_angstrom=params.mask_diameter_angstrom, cubes=cubes
+        )
         scores.append(float(found.score.mean()))
         best = np.argsort(-found.score, kind="stable")[: max(1, int(_KEPT * len(found)))]
         kept = found.take(np.sort(best))
-        volume = average_map(source, kept)
+        volume = average_map(source, kept, resolution_angstrom=params.resolution_angstrom)
     return Try(volume, kept, scores)

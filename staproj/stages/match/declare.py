@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from staproj.kinds import ArtifactKind
 from staproj.stages.api import Params, Port, StageSpec, param
 from staproj.units import Unit
@@ -12,15 +10,18 @@ from staproj.units import Unit
 class MatchParams(Params):
     """Where the reference is looked for about every seed."""
 
-    source: Literal["views", "tomograms"] = param(
-        "views", help="Read particles from the tilt views (exact CTF of each) or from tomograms."
-    )
     binning: int | None = param(
         None, ge=1, le=64, help="Reduction of the views; empty gives the voxel size of the reference."
     )
-    box_size_angstrom: float = param(260.0, unit=Unit.ANGSTROM, gt=0, le=5000, help="Edge of the particle box.")
+    box_size_angstrom: float = param(
+        260.0, unit=Unit.ANGSTROM, gt=0, le=5000, help="Edge of the particle box."
+    )
     mask_diameter_angstrom: float = param(
-        190.0, unit=Unit.ANGSTROM, gt=0, le=5000, help="Diameter of the soft sphere the reference is seen through."
+        190.0,
+        unit=Unit.ANGSTROM,
+        gt=0,
+        le=5000,
+        help="Diameter of the soft sphere the reference is seen through.",
     )
     score_diameter_angstrom: float | None = param(
         64.0,
@@ -28,7 +29,8 @@ class MatchParams(Params):
         gt=0,
         le=5000,
         help=(
-            "Diameter of the sphere the final score looks at, about 0.9 of a lattice spacing, so that neighbours "
+            "Diameter of the sphere the final score looks at, about 0.9 of a lattice spacing, so that "
+            "neighbours "
             "do not vouch for a missing particle; empty takes the whole mask."
         ),
     )
@@ -40,13 +42,21 @@ class MatchParams(Params):
         help="How far from a seed particles are looked for across its axis; about half the spacing.",
     )
     axial_range_angstrom: float = param(
-        45.0, unit=Unit.ANGSTROM, ge=0, le=1000, help="How far from a seed particles are looked for along its axis."
+        45.0,
+        unit=Unit.ANGSTROM,
+        ge=0,
+        le=1000,
+        help="How far from a seed particles are looked for along its axis.",
     )
     tilt_range_deg: float = param(
         12.0, unit=Unit.DEGREE, ge=0, le=90, help="How far axes may lean away from the seeds'."
     )
     spin_range_deg: float = param(
-        180.0, unit=Unit.DEGREE, ge=0, le=180, help="How far particles may be turned about the axis, either way."
+        180.0,
+        unit=Unit.DEGREE,
+        ge=0,
+        le=180,
+        help="How far particles may be turned about the axis, either way.",
     )
     coarse_resolution_angstrom: float = param(
         30.0, unit=Unit.ANGSTROM, gt=0, le=500, help="Resolution of the grid search; sets its steps."
@@ -67,7 +77,9 @@ STAGE = StageSpec(
         "alignment": Port(ArtifactKind.ALIGNMENT, "tilt geometry", per_item=True),
         "ctf": Port(ArtifactKind.CTF, "defocus of every view", optional=True, per_item=True),
         "gold": Port(ArtifactKind.GOLD, "beads to erase", optional=True, per_item=True),
-        "tomograms": Port(ArtifactKind.TOMOGRAMS, "needed by source tomograms", optional=True, per_item=True),
+        "tomograms": Port(
+            ArtifactKind.TOMOGRAMS, "not needed when reading views", optional=True, per_item=True
+        ),
     },
     outputs={"particles": Port(ArtifactKind.PARTICLES, "scored poses", per_item=True)},
     run="staproj.stages.match.run:match",
@@ -75,7 +87,8 @@ STAGE = StageSpec(
     group="particles",
     doc=(
         "All seeds search one grid of turns and shifts about their own pose (a matrix product), the best "
-        "three are fitted by Gauss-Newton, and the best of them is scored in units of the noise. Neighbouring "
+        "three are fitted by Gauss-Newton, and the best of them is scored in units of the noise. "
+        "Neighbouring "
         "seeds find the same particle; `select` keeps each once. Good data show two populations in the score."
     ),
 )

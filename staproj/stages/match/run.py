@@ -27,7 +27,6 @@ def match(inputs: Mapping[str, Any], params: MatchParams, ctx: StageContext) -> 
     if not len(seeds):
         raise EmptyResultError("there are no seeds to match", where=ctx.item, hint="look at the step `seed`")
     source = open_source(
-        params.source,
         inputs,
         ctx,
         binning=params.binning,
@@ -67,7 +66,12 @@ def _record(seeds: ParticleSet, found: ParticleSet, ctx: StageContext) -> None:
     ctx.curve("score_histogram", centres, counts.astype(float), x_label="score_sd", y_label="particles")
     ctx.table(
         "particles",
-        {"particle_id": found.particle_id, "score_sd": found.score, "moved_angstrom": moved, "lean_deg": lean},
+        {
+            "particle_id": found.particle_id,
+            "score_sd": found.score,
+            "moved_angstrom": moved,
+            "lean_deg": lean,
+        },
         doc="a row each seed: score, how far it moved and leaned",
     )
     ctx.preview("score_histogram", picture_of_histogram(counts.astype(float)))

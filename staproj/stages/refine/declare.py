@@ -12,9 +12,6 @@ from staproj.units import Unit
 class RefineParams(Params):
     """How particles are aligned and averaged in turn."""
 
-    source: Literal["views", "tomograms"] = param(
-        "views", help="Read particles from the tilt views (exact CTF of each) or from tomograms.", per_item=False
-    )
     binning: int = param(2, ge=1, le=64, help="Reduction of the views.", per_item=False)
     symmetry: str | None = param(
         None,
@@ -26,10 +23,28 @@ class RefineParams(Params):
         260.0, unit=Unit.ANGSTROM, gt=0, le=5000, help="Edge of the particle box.", per_item=False
     )
     mask_diameter_angstrom: float = param(
-        190.0, unit=Unit.ANGSTROM, gt=0, le=5000, help="Diameter of the soft sphere references are seen through.",
+        190.0,
+        unit=Unit.ANGSTROM,
+        gt=0,
+        le=5000,
+        help="Diameter of the soft sphere references are seen through.",
         per_item=False,
     )
-    n_iterations: int = param(3, ge=1, le=50, help="Rounds of alignment and averaging.", per_item=False)
+    n_iterations: int = param(
+        3,
+        ge=1,
+        le=50,
+        help="Most rounds of alignment and averaging; settled poses end it sooner.",
+        per_item=False,
+    )
+    start: Literal["map", "particles"] = param(
+        "map",
+        help=(
+            "What rounds start from: the map, cut off low for both halves alike; or each half's own average "
+            "of the particles as they come, for poses that were refined apart already."
+        ),
+        per_item=False,
+    )
     start_resolution_angstrom: float = param(
         30.0,
         unit=Unit.ANGSTROM,
@@ -39,22 +54,43 @@ class RefineParams(Params):
         per_item=False,
     )
     coarse_resolution_angstrom: float = param(
-        30.0, unit=Unit.ANGSTROM, gt=0, le=500, help="Resolution of the grid search; sets its steps.", per_item=False
+        30.0,
+        unit=Unit.ANGSTROM,
+        gt=0,
+        le=500,
+        help="Resolution of the grid search; sets its steps.",
+        per_item=False,
     )
     max_resolution_angstrom: float | None = param(
-        None, unit=Unit.ANGSTROM, gt=0, le=500, help="Never align finer than this; empty leaves it to the FSC.",
+        None,
+        unit=Unit.ANGSTROM,
+        gt=0,
+        le=500,
+        help="Never align finer than this; empty leaves it to the FSC.",
         per_item=False,
     )
     tilt_range_deg: float = param(
-        9.0, unit=Unit.DEGREE, ge=0, le=90, help="How far axes may lean in the first round; halves every round.",
+        9.0,
+        unit=Unit.DEGREE,
+        ge=0,
+        le=90,
+        help="How far axes may lean in the first round; halves every round.",
         per_item=False,
     )
     spin_range_deg: float = param(
-        9.0, unit=Unit.DEGREE, ge=0, le=180, help="How far particles may spin in the first round; halves every round.",
+        9.0,
+        unit=Unit.DEGREE,
+        ge=0,
+        le=180,
+        help="How far particles may spin in the first round; halves every round.",
         per_item=False,
     )
     shift_range_angstrom: float = param(
-        12.0, unit=Unit.ANGSTROM, ge=0, le=1000, help="How far particles may move in the first round; halves too.",
+        12.0,
+        unit=Unit.ANGSTROM,
+        ge=0,
+        le=1000,
+        help="How far particles may move in the first round; halves too.",
         per_item=False,
     )
 
@@ -70,7 +106,9 @@ STAGE = StageSpec(
         "alignment": Port(ArtifactKind.ALIGNMENT, "tilt geometry", per_item=True),
         "ctf": Port(ArtifactKind.CTF, "defocus of every view", optional=True, per_item=True),
         "gold": Port(ArtifactKind.GOLD, "beads to erase", optional=True, per_item=True),
-        "tomograms": Port(ArtifactKind.TOMOGRAMS, "needed by source tomograms", optional=True, per_item=True),
+        "tomograms": Port(
+            ArtifactKind.TOMOGRAMS, "not needed when reading views", optional=True, per_item=True
+        ),
     },
     outputs={
         "particles": Port(ArtifactKind.PARTICLES, "refined poses"),
@@ -82,9 +120,12 @@ STAGE = StageSpec(
     scope="project",
     group="particles",
     doc=(
-        "The two half-sets never meet: both start from one reference cut off at `start_resolution_angstrom`, and from "
+        "The two half-sets never meet: both start from one reference cut off at "
+        "`start_resolution_angstrom`, and from "
         "then on each is aligned to its own average alone, as far as the FSC of the two holds (0.143, "
-        "Wiener-weighted). The record lists the members of both halves and how many they share (none). Ranges "
-        "halve every round. Resolution should improve or settle; if it falls, start coarser or with more particles."
+        "Wiener-weighted). The record lists the members of both halves and how many they share (none). "
+        "Ranges "
+        "halve every round. Resolution should improve or settle; if it falls, start coarser or with more "
+        "particles."
     ),
 )

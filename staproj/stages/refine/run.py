@@ -36,6 +36,7 @@ Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
 THRESHOLD = 0.143
+_SETTLED = 0.03  # of the resolution: particles that move less will not change the average
 
 
 def refine(inputs: Mapping[str, Any], params: RefineParams, ctx: StageContext) -> dict[str, Any]:
@@ -44,11 +45,12 @@ def refine(inputs: Mapping[str, Any], params: RefineParams, ctx: StageContext) -
     particles = with_half_sets(inputs["particles"], ctx)
     if min((particles.half_set == half).sum() for half in (1, 2)) < 1:
         raise EmptyResultError(
-            "a half-set has no particles", where="half_set", hint="select more particles, or split them at random"
+            "a half-set has no particles",
+            where="half_set",
+            hint="select more particles, or split them at random",
         )
     symmetry = (params.symmetry or start.symmetry).upper()
     source = open_source(
-        params.source,
         inputs,
         ctx,
         binning=params.binning,
@@ -56,10 +58,7 @@ def refine(inputs: Mapping[str, Any], params: RefineParams, ctx: StageContext) -
         box_angstrom=params.box_size_angstrom,
     )
     source.measure_noise(particles)
-    reference = load_reference(start, source)
-    references = (reference, reference)
-    weights = soft_limit(source, params.start_resolution_angstrom)
-    limit = params.start_resolution_angstrom
+    references, weights, limit = _begin(source, particles, start, symmetry, params, ctx)
     rows: list[dict[str, float]] = []
     averages, fsc = None, np.zeros(0)
     for number in range(params.n_iterations):
@@ -67,21 +66,47 @@ def refine(inputs: Mapping[str, Any], params: RefineParams, ctx: StageContext) -
         before = particles
         particles = _align_halves(source, particles, references, search, weights, params, ctx)
         averages = half_averages(source, particles, symmetry)
-        fsc = half_map_fsc(
-            averages.half_1,
-            averages.half_2,
-            params.mask_diameter_angstrom / source.voxel_size_angstrom,
-            ctx.rng("phases"),
-        )
-        found = source.box * source.voxel_size_angstrom / resolved_shell(fsc, THRESHOLD)
+        fsc, found = _agreement(source, averages, params, ctx)
         rows.append(_row(number, before, particles, limit, found))
         ctx.log(f"round {number + 1}: aligned to {limit:.1f} Å, FSC {THRESHOLD} at {found:.1f} Å")
         ctx.progress(number + 1, params.n_iterations, f"round {number + 1}: {found:.1f} Å")
         references, weights = (averages.half_1, averages.half_2), reference_filter(fsc)
+        settled = number > 0 and found > 0.98 * limit and rows[-1]["median_moved_angstrom"] < _SETTLED * limit
         limit = max(found, params.max_resolution_angstrom or 0.0)
+        if settled:
+            ctx.log(f"poses have settled after {number + 1} of {params.n_iterations} rounds")
+            break
     assert averages is not None
     _prove_halves(particles, ctx)
     return _outputs(source, particles, averages, fsc, symmetry, rows, ctx)
+
+
+def _agreement(
+    source: ViewSource, averages: HalfAverages, params: RefineParams, ctx: StageContext
+) -> tuple[Float, float]:
+    """Return the FSC of the halves and the resolution (Å) to which it holds."""
+    diameter = params.mask_diameter_angstrom / source.voxel_size_angstrom
+    fsc = half_map_fsc(averages.half_1, averages.half_2, diameter, ctx.rng("phases"))
+    return fsc, source.box * source.voxel_size_angstrom / resolved_shell(fsc, THRESHOLD)
+
+
+def _begin(
+    source: ViewSource,
+    particles: ParticleSet,
+    start: DensityMap,
+    symmetry: str,
+    params: RefineParams,
+    ctx: StageContext,
+) -> tuple[tuple[Float32, Float32], Float, float]:
+    """Return the reference of each half, the weights of its shells, and how far to align to them."""
+    if params.start == "particles":
+        averages = half_averages(source, particles, symmetry)
+        fsc, found = _agreement(source, averages, params, ctx)
+        limit = max(found, params.max_resolution_angstrom or 0.0)
+        return (averages.half_1, averages.half_2), reference_filter(fsc), limit
+    reference = load_reference(start, source)
+    weights = soft_limit(source, params.start_resolution_angstrom)
+    return (reference, reference), weights, params.start_resolution_angstrom
 
 
 def _search(params: RefineParams, number: int, limit: float, order: int) -> SearchRange:
@@ -126,7 +151,9 @@ def _align_halves(
     return replace(particles, position_xyz_angstrom=position, rot_tomo_from_ref=rotation, score=score)
 
 
-def _row(number: int, before: ParticleSet, after: ParticleSet, limit: float, found: float) -> dict[str, float]:
+def _row(
+    number: int, before: ParticleSet, after: ParticleSet, limit: float, found: float
+) -> dict[str, float]:
     moved = np.linalg.norm(after.position_xyz_angstrom - before.position_xyz_angstrom, axis=1)
     trace = np.einsum("nij,nij->n", before.rot_tomo_from_ref, after.rot_tomo_from_ref)
     turned = np.rad2deg(np.arccos(np.clip(0.5 * (trace - 1.0), -1.0, 1.0)))
@@ -154,7 +181,9 @@ def _prove_halves(particles: ParticleSet, ctx: StageContext) -> None:
     ctx.metric("n_shared_by_halves", shared)
     if shared:
         raise StageError(
-            f"{shared} particles are in both half-sets", where="half_set", hint="rerun `select`: ids must be unique"
+            f"{shared} particles are in both half-sets",
+            where="half_set",
+            hint="rerun `select`: ids must be unique",
         )
 
 
@@ -180,7 +209,8 @@ def _outputs(
     worse = len(rows) > 1 and resolution > 1.15 * rows[0]["resolution_angstrom"]
     ctx.verdict(
         f"{len(particles)} particles ({averages.n_half_1} + {averages.n_half_2}) to {resolution:.1f} Å "
-        f"(FSC {THRESHOLD}) in {len(rows)} rounds; last moved them {rows[-1]['median_moved_angstrom']:.1f} Å, "
+        f"(FSC {THRESHOLD}) in {len(rows)} rounds; last moved them "
+        f"{rows[-1]['median_moved_angstrom']:.1f} Å, "
         f"{rows[-1]['median_turned_deg']:.1f} deg",
         warning=worse,
     )

@@ -26,7 +26,9 @@ def reorient(inputs: Mapping[str, Any], params: ReorientParams, ctx: StageContex
     volume = read_map(source.path, voxel)
     order = cyclic_order(params.symmetry)
     if not float(np.std(volume)) > 0:
-        raise EmptyResultError("the reference is empty", where=str(source.path), hint="rerun `initial_reference`")
+        raise EmptyResultError(
+            "the reference is empty", where=str(source.path), hint="rerun `initial_reference`"
+        )
     fit = AxisFit(np.eye(3), np.zeros(3), 1.0)
     if order > 1:
         fit = find_axis(

@@ -19,6 +19,7 @@ from staproj.stages.shared.particles import ViewSource
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Complex64 = NDArray[np.complex64]
+Cubes = list[tuple[NDArray[np.int64], Complex64, Float32]]
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class SearchRange:
     """What is tried about every particle's current pose, and to which resolution.
 
     ``tilt_deg`` is how far the particle's axis may lean, ``spin_deg`` how far it may turn about it (a full
-    period of ``symmetry_order`` at most). ``shift_xy_angstrom`` counts across the axis, ``shift_z_angstrom`` along it.
-    ``coarse_resolution_angstrom`` rules the grid (its steps follow from it), ``fine_resolution_angstrom`` the fit;
-    ``grid=False`` fits from the current pose alone.
+    period of ``symmetry_order`` at most). ``shift_xy_angstrom`` counts across the axis, ``shift_z_angstrom``
+    along it. ``coarse_resolution_angstrom`` rules the grid (its steps follow from it),
+    ``fine_resolution_angstrom`` the fit; ``grid=False`` fits from the current pose alone.
     """
 
     tilt_deg: float
@@ -42,6 +43,11 @@ class SearchRange:
     candidates: int = 3
     fit_steps: int = 12
     grid: bool = True
+
+
+def read_cubes(source: ViewSource, particles: ParticleSet, resolution_angstrom: float) -> Cubes:
+    """Read particles once (some kB each), for many calls of ``align`` with that fine resolution."""
+    return list(source.cubes(particles, source.radius_of(resolution_angstrom)))
 
 
 def masked_reference(volume: Float32, box: int, mask_diameter_voxel: float) -> Float32:
@@ -69,12 +75,14 @@ def align(
     score_diameter_angstrom: float | None = None,
     filter_by_shell: NDArray[np.floating] | None = None,
     progress: Callable[[float, float, str], None] | None = None,
+    cubes: Cubes | None = None,
 ) -> ParticleSet:
     """Return the particles with the best pose found and its score (in SD of the noise).
 
-    ``volume`` is the reference on the source's voxels, bright, centre ``n // 2``; ``filter_by_shell`` weights the
-    shells of the source's box. ``score_diameter_angstrom`` narrows the sphere that the final score (not the
-    pose) looks at, so that neighbours on a lattice cannot vouch for a particle that is not there.
+    ``volume`` is the reference on the source's voxels, bright, centre ``n // 2``; ``filter_by_shell``
+    weights the shells of the source's box. ``score_diameter_angstrom`` narrows the sphere that the final
+    score (not the pose) looks at, so that neighbours on a lattice cannot vouch for a particle that is not
+    there. ``cubes`` are those of ``read_cubes`` for the same particles, where they are aligned many times.
     """
     if not len(particles):
         return particles
@@ -85,7 +93,7 @@ def align(
     rotation = particles.rot_tomo_from_ref.copy()
     score = np.zeros(len(particles))
     done = 0
-    for index, data, weight in source.cubes(particles, engine.fine_radius):
+    for index, data, weight in cubes or source.cubes(particles, engine.fine_radius):
         turn, shift, score[index] = engine.best_poses(data, weight)
         old = particles.rot_tomo_from_ref[index]
         moved = np.einsum("nij,nj->ni", old, shift * source.voxel_size_angstrom)
@@ -119,9 +127,7 @@ class _Engine:
         self.k = index_frequencies(self.fine_radius, self.index)
         self.coarse = np.flatnonzero((self.k**2).sum(axis=1) <= coarse * coarse)
         finest = source.box * voxel / coarse  # Å
-        step = search.angle_step_deg or float(
-            np.clip(np.rad2deg(finest / mask_diameter_angstrom), 2.0, 15.0)
-        )
+        step = search.angle_step_deg or float(np.clip(np.rad2deg(finest / mask_diameter_angstrom), 2.0, 15.0))
         period = 360.0 / search.symmetry_order
         self.rotations = rotation_grid(search.tilt_deg, search.spin_deg, step, period)
         self.shifts = shift_grid(
@@ -162,7 +168,9 @@ class _Engine:
         n = len(d)
         dc, wc = np.ascontiguousarray(d[:, self.coarse]), np.ascontiguousarray(w[:, self.coarse])
         k = np.ascontiguousarray(self.k[self.coarse])
-        found = score_grid(dc, wc, self.rotated, k / np.float32(self.box), self.shifts, self.search.candidates)
+        found = score_grid(
+            dc, wc, self.rotated, k / np.float32(self.box), self.shifts, self.search.candidates
+        )
         count = found.score.shape[0]
         poses = np.empty((count * n, 4, 3))
         poses[:, :3] = self.rotations[found.rotation.ravel()]

@@ -51,12 +51,16 @@ def cyclic_order(symmetry: str) -> int:
     )
 
 
-def average_map(source: ViewSource, particles: ParticleSet, symmetry: str = "C1") -> Float32:
-    """Return the average of particles ``[box, box, box]``."""
+def average_map(
+    source: ViewSource, particles: ParticleSet, symmetry: str = "C1", resolution_angstrom: float | None = None
+) -> Float32:
+    """Return the average of particles ``[box, box, box]``, cut off at a resolution if one is given."""
     box = PADDING * source.box
     radius = box // 2 - 1
+    if resolution_angstrom is not None:
+        radius = min(radius, int(np.ceil(box * source.voxel_size_angstrom / resolution_angstrom)))
     data, weight = source.sums(particles, box, radius)
-    return _finish(data, weight, source.box, cyclic_order(symmetry))
+    return _finish(data, weight, source.box, cyclic_order(symmetry), radius)
 
 
 def half_averages(source: ViewSource, particles: ParticleSet, symmetry: str = "C1") -> HalfAverages:
@@ -66,20 +70,21 @@ def half_averages(source: ViewSource, particles: ParticleSet, symmetry: str = "C
     radius = box // 2 - 1
     first, second = (particles.take(particles.half_set == half) for half in (1, 2))
     sums = [source.sums(part, box, radius) for part in (first, second)]
-    maps = [_finish(data, weight, source.box, order) for data, weight in sums]
-    whole = _finish(sums[0][0] + sums[1][0], sums[0][1] + sums[1][1], source.box, order)
+    maps = [_finish(data, weight, source.box, order, radius) for data, weight in sums]
+    whole = _finish(sums[0][0] + sums[1][0], sums[0][1] + sums[1][1], source.box, order, radius)
     return HalfAverages(maps[0], maps[1], whole, len(first), len(second))
 
 
-def _finish(data: NDArray[np.complex64], weight: Float32, box: int, order: int) -> Float32:
-    radius = PADDING * box // 2 - 1
+def _finish(data: NDArray[np.complex64], weight: Float32, box: int, order: int, radius: int) -> Float32:
     data = symmetrise_about_z(data, order)
     weight = np.maximum(symmetrise_about_z(weight, order), 0.0)
     return map_from_sums(data, weight, box, PADDING * box, radius)
 
 
-def half_map_fsc(first: Float32, second: Float32, mask_diameter_voxel: float, rng: np.random.Generator) -> Float:
-    """Return the FSC of two half maps within a soft sphere, the sphere's own share taken off, a value a shell."""
+def half_map_fsc(
+    first: Float32, second: Float32, mask_diameter_voxel: float, rng: np.random.Generator
+) -> Float:
+    """Return the FSC of two half maps within a soft sphere, its own share taken off."""
     mask = reference_mask(first.shape[0], mask_diameter_voxel)
     curve = masked_fsc(first, second, mask, rng)
     return np.clip(curve.corrected, -1.0, 1.0)
@@ -99,8 +104,8 @@ def resolved_shell(fsc: Float, threshold: float = 0.143) -> int:
 def reference_filter(fsc: Float) -> Float:
     """Return the Wiener factor of a half map a shell: its FSC up to ``resolved_shell``, then 0.
 
-    A half map with signal-to-noise ratio r has FSC = r / (r + 1) with the other, which is the factor that makes
-    it the best estimate of the structure.
+    A half map with signal-to-noise ratio r has FSC = r / (r + 1) with the other, which is the factor that
+    makes it the best estimate of the structure.
     """
     end = resolved_shell(fsc) + 1
     out = np.clip(fsc, 0.0, 1.0)
@@ -124,7 +129,7 @@ def soft_limit(source: ViewSource, resolution_angstrom: float) -> Float:
 
 
 def with_half_sets(particles: ParticleSet, ctx: StageContext) -> ParticleSet:
-    """Return particles that all have a half-set; those without one are dealt out at random, which is recorded."""
+    """Return particles that all have a half-set; those without one get one at random."""
     missing = np.flatnonzero((particles.half_set != 1) & (particles.half_set != 2))
     if not len(missing):
         return particles

@@ -1,4 +1,4 @@
-"""Where particle data come from: patches of the tilt views as band-limited data and weights of every particle.
+"""Where particle data come from: patches of the tilt views, as data and weights of every particle.
 
 A source yields, for batches of particles, band cubes ``D`` and ``W`` (``kernels.slices``) in a frame that
 each particle's current pose defines; search, refinement and averaging know nothing else of the data.
@@ -22,12 +22,9 @@ from staproj.kernels.slices import (
     crop_patches,
     insert_slices,
 )
-from staproj.model.ctf import CtfModel
-from staproj.model.fiducials import GoldModel
-from staproj.model.geometry import TiltGeometry
 from staproj.model.particles import ParticleSet
-from staproj.model.tilt_series import TiltSeries
 from staproj.stages.api import StageContext
+from staproj.stages.shared.particle_inputs import SeriesInputs, series_inputs
 from staproj.stages.shared.views import ViewStack, load_views
 
 Float = NDArray[np.float64]
@@ -41,16 +38,6 @@ _ACCUMULATORS = 8  # fixed, so that sums do not depend on the number of threads
 
 
 @dataclass(frozen=True, eq=False)
-class SeriesInputs:
-    """Artifacts of one tilt series that particles are read from."""
-
-    tilt_series: TiltSeries
-    alignment: TiltGeometry
-    ctf: CtfModel | None = None
-    gold: GoldModel | None = None
-
-
-@dataclass(frozen=True, eq=False)
 class Optics:
     """CTF constants and amplitude tables of the used views of one series (see ``contrast_transfer``)."""
 
@@ -58,39 +45,6 @@ class Optics:
     for_weight: Float32
     for_data: Float32
     limit_per_angstrom: float
-
-
-def series_inputs(inputs: Mapping[str, object], item: str | None = None) -> dict[str, SeriesInputs]:
-    """Collect the ports ``tilt_series, alignment, ctf, gold`` of a stage, a series each.
-
-    Raises
-    ------
-    InputError
-        If a series has no alignment.
-    """
-
-    def port(name: str) -> dict[str, object]:
-        value = inputs.get(name)
-        if value is None:
-            return {}
-        return value if isinstance(value, dict) else {str(item or value.tilt_series_id): value}  # type: ignore[attr-defined]
-
-    parts = {name: port(name) for name in ("tilt_series", "alignment", "ctf", "gold")}
-    found: dict[str, SeriesInputs] = {}
-    for name, series in sorted(parts["tilt_series"].items()):
-        if name not in parts["alignment"]:
-            raise InputError(f"tilt series {name} has no alignment", where=name)
-        found[name] = SeriesInputs(
-            series, parts["alignment"][name], parts["ctf"].get(name), parts["gold"].get(name)  # type: ignore[arg-type]
-        )
-    return found
-
-
-def joined_particles(value: ParticleSet | dict[str, ParticleSet]) -> ParticleSet:
-    """Return one table of particles, from a table or one a tilt series (ids are then counted anew)."""
-    if isinstance(value, ParticleSet):
-        return value
-    return ParticleSet.concatenate([value[name] for name in sorted(value)], renumber=True)
 
 
 class ViewSource:
@@ -166,7 +120,10 @@ class ViewSource:
                 threads=self.threads,
                 check=self._check,
             )
-            while self._views and sum(v.images.nbytes for v in self._views.values()) + loaded.images.nbytes > _VIEW_BYTES:
+            while (
+                self._views
+                and sum(v.images.nbytes for v in self._views.values()) + loaded.images.nbytes > _VIEW_BYTES
+            ):
                 self._views.pop(next(iter(self._views)))
             self._views[name] = loaded
         return self._views[name]
@@ -239,8 +196,10 @@ class ViewSource:
             float(frequency[-1]),
         )
 
-    def _place(self, views: ViewStack, particles: ParticleSet) -> tuple[NDArray[np.int64], Float32, NDArray[np.bool_]]:
-        """Return pixel (y, x) nearest each projected centre, the rest (y, x), and whether it is in the view."""
+    def _place(
+        self, views: ViewStack, particles: ParticleSet
+    ) -> tuple[NDArray[np.int64], Float32, NDArray[np.bool_]]:
+        """Return pixel (y, x) nearest each projected centre, the rest (y, x), and who is in the view."""
         xy = np.swapaxes(views.project(particles.position_xyz_angstrom), 0, 1)
         yx = xy[..., ::-1]
         centre = np.rint(yx)
@@ -257,10 +216,10 @@ class ViewSource:
     def patch_slices(
         self, name: str, particles: ParticleSet, box: int, radius: int, *, widen: bool
     ) -> tuple[Complex64, Float32, Float32, NDArray[np.int64]]:
-        """Return slices, their weights, ``[patch, 3, 2]`` view-to-box rotations, and the end of every particle.
+        """Return slices, weights, view-to-box rotations ``[patch, 3, 2]`` and the end of every particle.
 
-        Slices are ``rfft2`` transforms of ``box`` pixels with the origin at the projected centre. ``widen`` reads
-        a larger patch and cuts out the box once the CTF has gathered what it had spread.
+        Slices are ``rfft2`` transforms of ``box`` pixels with the origin at the projected centre. ``widen``
+        reads a larger patch and cuts out the box once the CTF has gathered what it had spread.
         """
         views, optics = self.views(name), self._optics(name)
         centre, rest, visible = self._place(views, particles)
@@ -279,7 +238,10 @@ class ViewSource:
         weights = self._contrast(defocus, view, optics, optics.for_weight, box)
         weights *= weights
         matrix = views.rot_view_from_tomo[None] @ particles.rot_tomo_from_ref[:, None]
-        turn = np.swapaxes(matrix, -1, -2)[..., :2] * views.geometry.magnification[views.view_index][None, :, None, None]
+        turn = (
+            np.swapaxes(matrix, -1, -2)[..., :2]
+            * views.geometry.magnification[views.view_index][None, :, None, None]
+        )
         ends = np.cumsum(visible.sum(axis=1)).astype(np.int64)
         return slices, weights, turn[visible].astype(np.float32), ends
 
@@ -322,8 +284,10 @@ class ViewSource:
         result *= _origin_phase(box, np.zeros((1, 2), np.float32))
         return result
 
-    def cubes(self, particles: ParticleSet, radius: int) -> Iterator[tuple[NDArray[np.int64], Complex64, Float32]]:
-        """Yield (index into ``particles``, D, W): band cubes in the frame of each particle's pose, in batches."""
+    def cubes(
+        self, particles: ParticleSet, radius: int
+    ) -> Iterator[tuple[NDArray[np.int64], Complex64, Float32]]:
+        """Yield (index into ``particles``, D, W): cubes in the frame of each pose, in batches."""
         shape = band_cube_shape(radius)
         for name in np.unique(particles.tilt_series_id):
             index = np.flatnonzero(particles.tilt_series_id == name)
@@ -332,7 +296,9 @@ class ViewSource:
             for start in range(0, len(index), per):
                 self._check()
                 mine = index[start : start + per]
-                slices, weights, turn, ends = self.patch_slices(str(name), particles.take(mine), self.box, radius, widen=True)
+                slices, weights, turn, ends = self.patch_slices(
+                    str(name), particles.take(mine), self.box, radius, widen=True
+                )
                 sums = np.zeros((len(mine), *shape, 3), dtype=np.float32)
                 insert_slices(slices, weights, turn, ends, radius, sums)
                 yield mine, *_split(sums)
@@ -362,7 +328,6 @@ def _split(sums: Float32) -> tuple[Complex64, Float32]:
 
 
 def open_source(
-    kind: str,
     inputs: Mapping[str, object],
     ctx: StageContext,
     *,
@@ -370,7 +335,7 @@ def open_source(
     voxel_size_angstrom: float | None,
     box_angstrom: float,
 ) -> ViewSource:
-    """Make the particle source a stage asks for; without ``binning`` that whose voxels come nearest to a size.
+    """Make the particle source of a stage; without ``binning`` that with voxels nearest to a size.
 
     Raises
     ------
@@ -380,8 +345,6 @@ def open_source(
     series = series_inputs(inputs, ctx.item)
     if not series:
         raise EmptyResultError("there is no tilt series to read particles from", where=ctx.item)
-    if kind != "views":
-        raise InputError(f"there is no particle source {kind!r}", where=ctx.item)
     pixel = next(iter(series.values())).tilt_series.pixel_size_angstrom
     if binning is None:
         binning = max(1, round((voxel_size_angstrom or pixel) / pixel))
