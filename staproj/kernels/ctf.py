@@ -57,7 +57,7 @@ def ctf_2d(
     amplitude_contrast: float,
     phase_shift_deg: float = 0.0,
 ) -> Array:
-    """Return ``sin chi`` on a grid of frequencies; ``astigmatism_deg`` is the direction of U from +x towards +y."""
+    """Return ``sin chi`` on a grid of frequencies; ``astigmatism_deg`` turns U from +x towards +y."""
     xp = namespace(fx_per_angstrom)
     f2 = fx_per_angstrom * fx_per_angstrom + fy_per_angstrom * fy_per_angstrom
     safe = xp.where(f2 > 0, f2, xp.ones_like(f2))

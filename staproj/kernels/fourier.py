@@ -73,7 +73,7 @@ def resampled_shape(shape_yx: tuple[int, int], binning: float) -> tuple[tuple[in
 
 
 def centred_crop(image: Array, shape_yx: tuple[int, int]) -> Array:
-    """Cut the region of ``shape_yx`` whose centre ``m // 2`` is the image's centre ``n // 2`` (last two axes)."""
+    """Cut the region (last two axes) whose centre ``m // 2`` is the image's centre ``n // 2``."""
     start = [n // 2 - m // 2 for n, m in zip(image.shape[-2:], shape_yx, strict=True)]
     return image[..., start[0] : start[0] + shape_yx[0], start[1] : start[1] + shape_yx[1]]
 

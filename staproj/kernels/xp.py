@@ -53,7 +53,7 @@ def to_host(array: Array) -> np.ndarray[Any, Any]:
 
 
 def fft_module(array: Array) -> Any:
-    """Return the FFT functions for an array: scipy.fft (keeps float32) for numpy, else the namespace's own."""
+    """Return the FFT functions for an array: scipy.fft (keeps float32) for numpy, else its own."""
     if isinstance(array, np.ndarray):
         import scipy.fft
 
