@@ -147,6 +147,26 @@ def test_matching_is_one_to_one_and_nearest_first():
     assert poses.match_points(found[:0], true, 36.0).rates()["f1"] == 0.0
 
 
+def test_points_strewn_at_random_score_far_below_the_mark(rng):
+    """As many points as the lattice has, anywhere on its plane, must not pass for a picked lattice."""
+    spacing = 72.0
+    rows, columns = np.mgrid[:20, :20]
+    lattice = np.stack(
+        [
+            (columns + 0.5 * rows).ravel() * spacing,
+            rows.ravel() * spacing * np.sqrt(0.75),
+            0.0 * rows.ravel(),
+        ],
+        axis=1,
+    )
+    lattice[:, 0] = np.mod(lattice[:, 0], 20 * spacing)
+    strewn = rng.uniform(0.0, 1.0, lattice.shape) * lattice.max(axis=0)
+
+    match = poses.match_points(strewn, lattice, score_module.MATCH_RADIUS_OVER_SPACING * spacing)
+
+    assert match.rates()["f1"] < 0.45
+
+
 def _wrong_poses(
     particles: ParticleSet, angle_deg: float, azimuth_deg: float, out_angstrom: float
 ) -> ParticleSet:

@@ -22,6 +22,9 @@ from staproj.testing.truth import Truth, load_truth
 __all__ = ["score_project", "write_table"]
 
 _DRIFT_OUTLIERS_PERCENT = 95.0
+# A third of the spacing: at a half, points strewn at random on the surface with a lattice's spacing would reach
+# an F1 of 0.7, here less than 0.5.
+MATCH_RADIUS_OVER_SPACING = 1.0 / 3.0
 
 
 def score_project(
@@ -166,7 +169,6 @@ def _particles(truth: Truth, results: Results, fits: dict[str, frames.FrameFit])
     if particles is None or not fits:
         return None
     found_parts, true_parts = [], []
-    spacing = truth.spacing_angstrom
     far = 0.0
     for name, fit in fits.items():
         # series lie far apart on one line, so that all are matched at once and share one reference
@@ -177,8 +179,10 @@ def _particles(truth: Truth, results: Results, fits: dict[str, frames.FrameFit])
         found_parts.append(found.with_columns(position_xyz_angstrom=found.position_xyz_angstrom + away))
         true_parts.append(true.with_columns(position_xyz_angstrom=true.position_xyz_angstrom + away))
     found, true = ParticleSet.concatenate(found_parts), ParticleSet.concatenate(true_parts)
-    match, offset = poses.match_particles(found, true, 0.5 * spacing)
+    radius = MATCH_RADIUS_OVER_SPACING * truth.spacing_angstrom
+    match, offset = poses.match_particles(found, true, radius)
     score: dict[str, Any] = {**match.rates(), "n_found": match.n_found, "n_true": match.n_true}
+    score["match_radius_angstrom"] = radius
     if len(match.found):
         errors = poses.pose_errors(found.take(match.found), true.take(match.true), truth.symmetry, offset)
         score |= {

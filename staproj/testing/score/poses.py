@@ -57,7 +57,8 @@ def match_particles(found: ParticleSet, true: ParticleSet, radius: float) -> tup
 
     Returns the pairs and the offset in Å: how far found particles lie outside of true ones.
     """
-    first = match_points(found.position_xyz_angstrom, true.position_xyz_angstrom, radius)
+    # Wider, since the offset is still in the positions.
+    first = match_points(found.position_xyz_angstrom, true.position_xyz_angstrom, 1.5 * radius)
     if not len(first.found):
         return first, 0.0
     gap = found.position_xyz_angstrom[first.found] - true.position_xyz_angstrom[first.true]
