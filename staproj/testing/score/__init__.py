@@ -22,8 +22,8 @@ from staproj.testing.truth import Truth, load_truth
 __all__ = ["score_project", "write_table"]
 
 _DRIFT_OUTLIERS_PERCENT = 95.0
-# A third of the spacing: at a half, points strewn at random on the surface with a lattice's spacing would reach
-# an F1 of 0.7, here less than 0.5.
+# A third of the spacing: at a half, points strewn at random on the surface but as far apart as a lattice's
+# would reach an F1 of 0.7, here less than 0.5.
 MATCH_RADIUS_OVER_SPACING = 1.0 / 3.0
 
 
