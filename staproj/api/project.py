@@ -12,6 +12,7 @@ from staproj.engine import lineage as lineages
 from staproj.engine import session, why
 from staproj.engine.events import Progress, ignore
 from staproj.engine.execute import Options
+from staproj.engine.resources import check_device
 from staproj.engine.view import View
 from staproj.errors import UsageError
 from staproj.project.layout import Layout, find_root
@@ -176,8 +177,12 @@ class Project:
 
     def log(self, step_or_run: str) -> str:
         """Return the log of a run (of a step: of its newest run, whatever became of it)."""
-        run = self.layout.find_run(listing.newest_run(View.open(self.root), step_or_run))
+        run = self.layout.find_run(self.newest_run(step_or_run))
         return run.log.read_text(encoding="utf-8") if run.log.is_file() else ""
+
+    def newest_run(self, step_or_run: str) -> str:
+        """Return the id of a run (of a step: of its newest run, whatever became of it)."""
+        return listing.newest_run(View.open(self.root), step_or_run)
 
     def record(self, step_or_run: str) -> RunRecord:
         """Return metrics, tables, curves, pictures and verdicts of a sealed run."""
@@ -229,8 +234,7 @@ class Project:
 def _options(
     threads: int | None, device: str, progress: Progress, cancelled: Callable[[], bool] | None
 ) -> Options:
-    if device not in ("auto", "cpu", "gpu"):
-        raise UsageError(f"there is no device {device!r}", hint="use auto, cpu or gpu")
+    check_device(device)
     defaults = Options()
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, is {threads}")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from staproj.engine import runlog
 from staproj.engine.view import match_files
 from staproj.errors import CancelledError
-from staproj.project import atomic
 from staproj.project.record import PREVIEW_MAX_PX, Curve, ItemRecord
 from staproj.units import Unit
 
@@ -50,6 +50,7 @@ class RunContext:
         self._progress = progress
         self._checked = 0.0
         self._reported = 0.0
+        self._steps = runlog.Steps()
         scratch.mkdir(parents=True, exist_ok=True)
 
     def out_dir(self, item: str | None = None) -> Path:
@@ -73,6 +74,9 @@ class RunContext:
         now = time.monotonic()
         if now - self._reported >= _REPORT_EVERY_S or done >= total:
             self._reported = now
+            line = self._steps.line(float(done), float(total), message)
+            if line is not None:
+                self.log(line)
             self._progress(float(done), float(total), message)
 
     def check_cancelled(self) -> None:
@@ -126,10 +130,7 @@ class RunContext:
 
     def log(self, message: str) -> None:
         """Write a line to the run's log."""
-        stamp = time.strftime("%H:%M:%S")
-        place = f" {self.item}" if self.item else ""
-        with atomic.storage_errors(self._log), self._log.open("a", encoding="utf-8") as handle:
-            handle.write(f"{stamp}{place}  {message}\n")
+        runlog.write(self._log, message, self.item)
 
     def data_files(self, pattern: str) -> list[Path]:
         """Return the files a raw-data parameter matches, sorted, absolute."""

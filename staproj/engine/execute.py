@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from staproj.engine import digest, environment, inputs, outputs, spec
+from staproj.engine import digest, environment, inputs, outputs, resources, runlog, spec
 from staproj.engine.context import RunContext
 from staproj.engine.events import Progress, ProgressEvent, ignore
 from staproj.engine.meter import Meter
@@ -126,6 +125,7 @@ class _Work:
         image = self.expected.image
         self.image = digest.restrict(image, [u for u in self.units if u]) if self.item_scope else image
         self.meter = Meter()
+        self.device, self.instead = resources.device_used(self.options.device)
         self.failed: dict[str, BaseException] = {}
         self.reused: list[str] = []
         self.done: dict[str | None, dict[str, Any]] = {}
@@ -173,15 +173,15 @@ class _Work:
             self.out.mkdir(parents=True)
             self.run.log.parent.mkdir()
         atomic.write_json(self.run.spec, self._spec(), sync_dir=False)
-        env = environment.collect(threads=self.options.threads, device=self.options.device)
+        env = environment.collect(threads=self.options.threads, device=self.device)
         atomic.write_json(self.run.env, env, sync_dir=False)
         runs.note_started(self.run, 1)
+        self._log(runlog.beginning(self.run.id, self.expected, self.units, env))
         self._tell("step", total=len(self.units))
 
     def compute(self) -> None:
         """Make every item, or take it from an earlier run; one that fails does not stop the others."""
         function = self.node.spec.load()
-        _limit_threads(self.options.threads)
         for number, item in enumerate(self.units, start=1):
             try:
                 self._one(function, item)
@@ -223,6 +223,7 @@ class _Work:
         verdict = self._verdict()
         self.request.before_seal()
         runs.note(run, "sealed", reused=self.reused, verdict=verdict, **usage)
+        self._log(f"sealed after {self.meter.wall_s:.1f} s: {verdict}")
         atomic.fsync_dir(run.path)  # all of it is on the disk before the marker can be
         proof = {p.name: sha256_file(p) for p in (run.spec, run.env, run.record, run.outputs)}
         atomic.write_json(run.sealed, {"record_format": spec.RECORD_FORMAT, "sha256": proof, **usage})
@@ -233,6 +234,7 @@ class _Work:
         """Mark a run that did not get to its end; finished items stay, nothing half-written does."""
         with suppress(OSError, StorageError):
             runs.note(self.run, event, durable=True, wall_s=self.meter.wall_s, **facts)
+            self._log(f"{event} after {self.meter.wall_s:.1f} s: {facts.get('message', '')}")
         shutil.rmtree(self.attempt / "scratch", ignore_errors=True)
         with suppress(OSError):  # out/ stands for a complete run: one that failed while sealing gives it back
             if self.run.out.exists() and not self.run.is_sealed():
@@ -256,14 +258,20 @@ class _Work:
                     self.done[item] = outputs.reuse(found, self.run, self.out, item)
                 self.reused.append(item or self.step)
                 runs.note(self.run, "item-reused", item=item, source=self.done[item]["reused_from"])
+                self._log(f"taken from {self.done[item]['reused_from']}, made from the same", item)
                 return
         self._tell("item", item=item)
         runs.note(self.run, "item-started", item=item)
+        self._log("begins", item)
         meter = Meter()
         uses = dict(self.expected.inputs)
         inputs.check_unchanged(self.view, uses, item)
         context = self._context(item)
-        returned = function(inputs.load_inputs(self.view, uses, item), self._params(item), context)
+        for said in self.instead:
+            context.fallback(said)
+        loaded = inputs.load_inputs(self.view, uses, item)
+        with resources.limited_threads(self.options.threads):  # what the stage has loaded by now
+            returned = function(loaded, self.expected.resolved(item).model, context)
         made = outputs.write_artifacts(self.view, self.node.spec, self.out, item, returned)
         shutil.rmtree(context.scratch, ignore_errors=True)
         self._finish(item, made, context.record, meter)
@@ -289,9 +297,10 @@ class _Work:
         atomic.write_json(self.run.item_done(item), entry)
         self.done[item] = entry
         runs.note(self.run, "item-finished", item=item, wall_s=notes.wall_s, verdict=notes.verdict)
+        runlog.write_result(self.run.log, item, entry)
 
-    def _params(self, item: str | None) -> Any:
-        return self.expected.resolved(item).model
+    def _log(self, message: str, item: str | None = None) -> None:
+        runlog.write(self.run.log, message, item)
 
     def _context(self, item: str | None) -> RunContext:
         return RunContext(
@@ -358,7 +367,8 @@ class _Work:
 
     def _spec(self) -> dict[str, Any]:
         items = [unit for unit in self.units if unit is not None]
-        execution = {"threads": self.options.threads, "device": self.options.device}
+        asked = self.options.device
+        execution = {"threads": self.options.threads, "device": self.device, "device_asked": asked}
         return spec.build(
             self.view,
             self.expected,
@@ -379,14 +389,6 @@ class _Work:
         message: str = "",
     ) -> None:
         self.options.progress(ProgressEvent(kind, self.step, self.run.id, item, done, total, message))
-
-
-def _limit_threads(threads: int) -> None:
-    """Tell numba (where the stage has loaded it) how many threads it may use."""
-    numba = sys.modules.get("numba")
-    if numba is not None:
-        with suppress(AttributeError, ValueError):
-            numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
 
 
 def _one_line(error: BaseException) -> str:

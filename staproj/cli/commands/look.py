@@ -113,6 +113,7 @@ def log(
 ) -> None:
     """Print the log of a run."""
     opened = Project.open(project or ".")
+    run = opened.newest_run(run)
     text = opened.log(run)
     if json:
         output.emit({"run": run, "log": text}, "", as_json=True)
