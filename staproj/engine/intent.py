@@ -36,6 +36,8 @@ def changes_for(view: View, sets: Mapping[str, Any], items: Iterable[str] | None
         step_name, dot, name = full.partition(".")
         if not dot:
             raise UsageError(f"{full!r} does not say which step", hint=f"write --set STEP.{full}=VALUE")
+        if step_name == "microscope" and step_name not in view.graph.nodes:
+            raise _facts_of_data(view, name, value)
         node = view.graph.node(step_name)
         parsed = params.parse_value(node.spec, name, value, step=step_name)
         changes += _changes(node.step, node.spec, name, parsed, items)
@@ -71,6 +73,19 @@ def changes_to_match(view: View, run: str) -> list[Change]:
             elif wanted != written.get(key, _MISSING):
                 changes.append(_change(node.spec, keys, key, wanted))
     return changes
+
+
+def _facts_of_data(view: View, name: str, value: Any) -> UsageError:
+    """Say where facts of the microscope are set: in their table, or at the step that reads the data."""
+    readers = [
+        n for n in view.graph.nodes.values() if not n.spec.inputs and name in n.spec.params.model_fields
+    ]
+    sets = " or ".join(f"--set {node.name}.{name}={value}" for node in readers)
+    return UsageError(
+        "[microscope] is a table of staproj.toml, not a step",
+        where=f"--set microscope.{name}",
+        hint=f"write {sets}, or edit the table" if sets else f"see {view.manifest.where} [microscope]",
+    )
 
 
 def of_step(changes: Iterable[Change], step: str) -> list[Change]:

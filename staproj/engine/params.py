@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
+from staproj.engine import values
 from staproj.errors import ManifestError, UsageError
 from staproj.project.manifest import Manifest, Step, suggestion
 from staproj.stages.api import Params, StageSpec
@@ -57,12 +58,12 @@ def resolve(
     ManifestError
         If a name is unknown, or a value has the wrong type or is out of bounds.
     """
-    values: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     layers: dict[str, str] = {}
 
     def put(layer: str, table: Mapping[str, Any]) -> None:
         for name, value in table.items():
-            values[name], layers[name] = value, layer
+            given[name], layers[name] = value, layer
 
     names = tuple(spec.params.model_fields)
     put(SITE, manifest.site.get(spec.name, {}))
@@ -82,7 +83,7 @@ def resolve(
             if ("step", step.name, "item", item, name) in marked:
                 layers[name] = COMMAND_LINE
     _check_names(manifest, step, names, layers)
-    model = _validate(manifest, step, spec, values, layers, item)
+    model = _validate(manifest, step, spec, given, layers, item)
     plain = json.loads(model.model_dump_json())
     return Resolved(
         values={name: plain[name] for name in names},
@@ -114,15 +115,16 @@ def parse_value(spec: StageSpec, name: str, value: Any, *, step: str) -> Any:
             candidates = [value]
         if value.strip().lower() in ("none", "null"):
             candidates = [None, value]
-    problem = ""
+    problems = []
     for candidate in candidates:
         problem = _problem_of(spec, name, candidate)
         if not problem:
             return candidate
-    raise UsageError(
-        f"{name} = {value!r}: {problem}",
+        problems.append(problem)
+    raise UsageError(  # the value as TOML is what was meant; that it is no text either says nothing
+        f"{name} = {value}: {problems[0]}",
         where=f"--set {step}.{name}",
-        hint=fields[name].description or "see `staproj stages " + spec.name + "`",
+        hint=values.remedy(spec, name, step=step),
     )
 
 
@@ -141,9 +143,8 @@ def _problem_of(spec: StageSpec, name: str, value: Any) -> str:
     try:
         spec.params.model_validate_json(_to_json({name: value}), strict=True)
     except ValidationError as error:
-        for part in error.errors():
-            if part["loc"] and part["loc"][0] == name:
-                return str(part["msg"])
+        own = [part for part in error.errors() if part["loc"] and part["loc"][0] == name]
+        return values.problem(spec, name, own) if own else ""
     except ValueError as error:
         return str(error)
     return ""
@@ -173,43 +174,67 @@ def _validate(
     manifest: Manifest,
     step: Step,
     spec: StageSpec,
-    values: Mapping[str, Any],
+    given: Mapping[str, Any],
     layers: Mapping[str, str],
     item: str | None,
 ) -> Params:
     place = f"{manifest.where} [{_place(step, STEP, item)}]"
     try:
-        return spec.params.model_validate_json(_to_json(values), strict=True)
+        return spec.params.model_validate_json(_to_json(given), strict=True)
     except ValidationError as error:
-        problems = error.errors()
-        parts = []
-        for problem in problems:
-            name = ".".join(str(part) for part in problem["loc"]) or spec.name
-            value = "" if problem["type"] == "missing" else f" (is {problem['input']!r})"
-            parts.append(f"{name}: {problem['msg']}{value}")
-        first = str(problems[0]["loc"][0]) if problems[0]["loc"] else ""
-        if first in layers:
-            place = f"{manifest.where} [{_place(step, layers[first], item)}] {first}"
-        field = spec.params.model_fields.get(first)
-        hint = field.description if field is not None and field.description else ""
-        raise ManifestError(
-            f"step {step.name!r}: " + "; ".join(parts),
-            where=place,
-            hint=hint or f"see `staproj stages {spec.name}`",
-        ) from None
+        raise _refused(manifest, step, spec, error.errors(), given, layers, item) from None
     except ValueError as error:
         raise ManifestError(
             f"step {step.name!r}: {error}", where=place, hint="write a finite value"
         ) from None
 
 
-def _to_json(values: Mapping[str, Any]) -> str:
+def _refused(
+    manifest: Manifest,
+    step: Step,
+    spec: StageSpec,
+    problems: Sequence[Any],
+    given: Mapping[str, Any],
+    layers: Mapping[str, str],
+    item: str | None,
+) -> ManifestError:
+    """Say which parameters are wrong, where the first of them was written, and what would do."""
+    by_name: dict[str, list[Any]] = {}
+    for part in problems:
+        by_name.setdefault(str(part["loc"][0]) if part["loc"] else "", []).append(part)
+    told, concerned = [], []
+    for name, parts in by_name.items():
+        if name in spec.params.model_fields:
+            value = f" (is {json.dumps(given[name], default=str)})" if name in given else ""
+            told.append(f"{name}: {values.problem(spec, name, parts)}{value}")
+            concerned.append(name)
+            continue
+        message = values.plain(parts[0])  # about several parameters together
+        defaults = {key: entry.default for key, entry in spec.params.model_fields.items()}
+        named = values.named_in(message, {**defaults, **given})
+        told.append(
+            message + "".join(f"; {key} is {json.dumps(value, default=str)}" for key, value in named.items())
+        )
+        concerned += named
+    written = [name for name in concerned if name in layers]
+    chosen = next((n for n in written if layers[n] == COMMAND_LINE), written[0] if written else None)
+    layer = layers.get(chosen or "", STEP)
+    place = f"{manifest.where} [{_place(step, layer, item)}] {chosen or ''}".rstrip()
+    if layer == COMMAND_LINE:
+        place = f"--set {step.name}.{chosen}"
+    hint = f"see `staproj stages {spec.name}`"
+    if concerned:
+        hint = values.remedy(spec, chosen or concerned[0], step=step.name if layer == COMMAND_LINE else None)
+    return ManifestError(f"step {step.name!r}: " + "; ".join(told), where=place, hint=hint)
+
+
+def _to_json(table: Mapping[str, Any]) -> str:
     """Return JSON; numbers that are not finite, dates and the like are refused by name."""
-    for name, value in values.items():
+    for name, value in table.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{name} is {value}, which is not a number to compute with")
     try:
-        return json.dumps(values, allow_nan=False)
+        return json.dumps(table, allow_nan=False)
     except TypeError as error:
         raise ValueError(f"a value has a type that no parameter takes ({error})") from None
 

@@ -243,7 +243,7 @@ def test_set_on_run_is_intent(project: Project):
         with pytest.raises(UsageError) as info:
             project.run(sets={bad: 1})
         assert word in info.value.hint
-    with pytest.raises(UsageError, match="less than or equal to 100"):
+    with pytest.raises(UsageError, match="must be <= 100 px"):
         project.run(sets={"shift.offset_px": 1000})
     with pytest.raises(UsageError, match="valid boolean"):
         project.run(sets={"shift.rounded": "3"})
