@@ -157,13 +157,19 @@ class Project:
         return lineages.diff(View.open(self.root), self._run_of(old), self._run_of(new))
 
     def lineage(self, path_or_run: str | Path) -> dict[str, Any]:
-        """Say how a file (any path, from any directory) or a run was made, down to the raw data."""
+        """Say how a file (any path, from any directory) or a run was made, down to the raw data.
+
+        For raw data: ``{"file", "raw_data": True, "read_by": [{"run", "step", "head", "fingerprint"}]}``.
+        """
         view = View.open(self.root)
         text = str(path_or_run)
         if listing.is_run(text) or (text in view.graph.nodes and not Path(text).exists()):
             return lineages.lineage(view, self._run_of(text))
         inside = self.root / text
         path = inside if not Path(text).exists() and inside.exists() else Path(text)
+        readers = lineages.readers_of(view, path) if path.is_file() else []
+        if readers:
+            return {"file": str(path), "raw_data": True, "read_by": readers}
         root, run, file = lineages.locate(path)
         return lineages.lineage(View.open(root), run.id, file)
 

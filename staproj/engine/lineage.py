@@ -9,7 +9,7 @@ from typing import Any
 
 from staproj.engine import digest
 from staproj.engine.view import View
-from staproj.errors import StaprojError, UsageError
+from staproj.errors import ProjectError, StaprojError, UsageError
 from staproj.project.layout import RUN_NAME, RunDir, find_root
 
 
@@ -34,11 +34,38 @@ def locate(path: Path) -> tuple[Path, RunDir, str | None]:
                 root = find_root(parent.parent.parent)
                 inside = candidate.relative_to(parent).parts
                 return root, RunDir(parent), "/".join(inside[1:]) if inside[:1] == ("out",) else None
+    try:
+        find_root(absolute if absolute.is_dir() else absolute.parent)
+    except ProjectError:
+        raise UsageError(
+            "this file lies in no staproj project, so nothing is known of how it was made",
+            where=str(absolute),
+            hint="give a file below runs/*/out of a project; for raw data name the project with -C DIR",
+        ) from None
     raise UsageError(
-        "this file is not part of a run",
+        "no run made this file, and none reads it",
         where=str(path),
-        hint="give a file below runs/*/out, or a run like r0007",
+        hint="give a file below runs/*/out, raw data that an import has read, or a run like r0007",
     )
+
+
+def readers_of(view: View, path: Path) -> list[dict[str, Any]]:
+    """Return the runs that read a file of raw data, newest first: run, step, head, fingerprint."""
+    wanted = {os.path.abspath(path), os.path.realpath(path)}
+    found = []
+    for name in sorted(view.layout.iter_runs(), reverse=True):
+        try:
+            spec = view.spec(name.id)
+        except StaprojError:
+            continue
+        for entry in spec["data"].values():
+            for stored, fingerprint in entry["files"]:
+                if str(view.layout.absolute(stored)) in wanted:
+                    head = view.heads.get(name.step) == name.id
+                    found.append(
+                        {"run": name.id, "step": name.step, "head": head, "fingerprint": fingerprint}
+                    )
+    return found
 
 
 def lineage(view: View, run: str, file: str | None = None) -> dict[str, Any]:

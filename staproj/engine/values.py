@@ -49,8 +49,9 @@ def wanted(spec: StageSpec, name: str) -> str:
 
 
 def remedy(spec: StageSpec, name: str, *, step: str | None) -> str:
-    """Return what the parameter takes and how to write a value that does: on the command line of ``step``,
-    or (``None``) in the manifest.
+    """Return what the parameter takes and how to write a value that does.
+
+    ``step`` is set on the command line; ``None`` writes as in the manifest.
     """
     example = _example(spec, name)
     shown = ""

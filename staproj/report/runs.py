@@ -184,6 +184,12 @@ def diff_lines(diff: Mapping[str, Any]) -> list[str]:
 
 def lineage_lines(lineage: Mapping[str, Any]) -> list[str]:
     """Return the chain behind a file, newest first, with parameters that are not defaults, and raw data."""
+    if lineage.get("raw_data"):
+        readers = [
+            f"  read by {use['run']} (step {use['step']}{', its head' if use['head'] else ''})"
+            for use in lineage["read_by"]
+        ]
+        return [f"{lineage['file']} is raw data", *readers]
     lines = [lineage["file"] or lineage["run"]]
     for node in lineage["chain"]:
         sources = ", ".join(sorted({use["run"] for use in node["inputs"].values()})) or "raw data"

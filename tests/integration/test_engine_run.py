@@ -245,7 +245,7 @@ def test_set_on_run_is_intent(project: Project):
         assert word in info.value.hint
     with pytest.raises(UsageError, match="must be <= 100 px"):
         project.run(sets={"shift.offset_px": 1000})
-    with pytest.raises(UsageError, match="valid boolean"):
+    with pytest.raises(UsageError, match="must be true or false"):
         project.run(sets={"shift.rounded": "3"})
 
 

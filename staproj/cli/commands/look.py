@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from staproj.api import Project
 from staproj.cli import diagnostics, output
 from staproj.cli.options import Json, ProjectDir
+from staproj.errors import ProjectError, UsageError
 from staproj.report import runs as report
 
 FOLLOW_EVERY_S = 1.0
@@ -90,15 +91,16 @@ def diff(
 
 
 def lineage(
-    path: Annotated[str, Parameter(help="A file below runs/, a run or a step.")],
-    /,
-    *,
+    *paths: Annotated[str, Parameter(help="Files below runs/ (or raw data), runs or steps.")],
     project: ProjectDir = None,
     json: Json = False,
 ) -> None:
     """Say what made a file: the chain of runs behind it, down to the raw data."""
-    data = _project_of(path, project).lineage(path)
-    output.emit(data, report.lineage_lines(data), as_json=json)
+    if not paths:
+        raise UsageError("which file?", hint="staproj lineage FILE ..., or a run or step")
+    found = [_project_of(path, project).lineage(path) for path in paths]
+    lines = [line for data in found for line in report.lineage_lines(data)]
+    output.emit(found if len(found) > 1 else found[0], lines, as_json=json)
 
 
 def log(
@@ -133,9 +135,19 @@ def _is_running(opened: Project, run: str) -> bool:
 
 
 def _project_of(path: str, project: ProjectDir) -> Project:
-    """Return the project asked for, else the one that the file lies in."""
+    """Return the project asked for, else the one that the file lies in, else the one here."""
     from pathlib import Path
 
     if project is None and Path(path).exists():
-        return Project.open(Path(path).parent)
+        try:
+            return Project.open(Path(path).parent)
+        except ProjectError:
+            try:
+                return Project.open(".")  # raw data lies anywhere
+            except ProjectError:
+                raise UsageError(
+                    "this file lies in no staproj project, so nothing is known of how it was made",
+                    where=str(Path(path).absolute()),
+                    hint="give a file below runs/*/out; for raw data name the project with -C DIR",
+                ) from None
     return Project.open(project or ".")
