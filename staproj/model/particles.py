@@ -73,7 +73,7 @@ class ParticleSet:
         )
 
     def __len__(self) -> int:
-        """Number of particles."""
+        """Return the number of particles."""
         return len(self.particle_id)
 
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> ParticleSet:

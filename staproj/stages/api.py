@@ -36,7 +36,7 @@ def param(
     default: Any = ...,
     *,
     unit: Unit = Unit.ONE,
-    help: str,  # noqa: A002 - the word every command line user knows
+    help: str,
     per_item: bool = True,
     data_path: bool = False,
     **bounds: Any,
@@ -46,7 +46,7 @@ def param(
     ``per_item=False`` forbids ``[step.X.item.TS]`` overrides. ``data_path=True`` marks patterns or
     paths of raw data: the engine fingerprints the files they match and keys the run on them.
     """
-    extra = {"unit": unit.name, "per_item": per_item, "data_path": data_path}
+    extra: dict[str, Any] = {"unit": unit.name, "per_item": per_item, "data_path": data_path}
     return _Field(default, description=help, json_schema_extra=extra, **bounds)
 
 

@@ -32,9 +32,6 @@ STAGE = StageSpec(
         "alignment": Port(ArtifactKind.ALIGNMENT, "tilt geometry", per_item=True),
         "ctf": Port(ArtifactKind.CTF, "defocus of every view", optional=True, per_item=True),
         "gold": Port(ArtifactKind.GOLD, "beads to erase", optional=True, per_item=True),
-        "tomograms": Port(
-            ArtifactKind.TOMOGRAMS, "not needed when reading views", optional=True, per_item=True
-        ),
     },
     outputs={
         "half_maps": Port(ArtifactKind.HALF_MAPS, "averages of the half-sets"),

@@ -99,9 +99,6 @@ STAGE = StageSpec(
         "alignment": Port(ArtifactKind.ALIGNMENT, "tilt geometry", per_item=True),
         "ctf": Port(ArtifactKind.CTF, "defocus of every view", optional=True, per_item=True),
         "gold": Port(ArtifactKind.GOLD, "beads to erase", optional=True, per_item=True),
-        "tomograms": Port(
-            ArtifactKind.TOMOGRAMS, "not needed when reading views", optional=True, per_item=True
-        ),
     },
     outputs={"map": Port(ArtifactKind.MAP, "reference without symmetry")},
     run="staproj.stages.initial_reference.run:initial_reference",

@@ -77,9 +77,6 @@ STAGE = StageSpec(
         "alignment": Port(ArtifactKind.ALIGNMENT, "tilt geometry", per_item=True),
         "ctf": Port(ArtifactKind.CTF, "defocus of every view", optional=True, per_item=True),
         "gold": Port(ArtifactKind.GOLD, "beads to erase", optional=True, per_item=True),
-        "tomograms": Port(
-            ArtifactKind.TOMOGRAMS, "not needed when reading views", optional=True, per_item=True
-        ),
     },
     outputs={"particles": Port(ArtifactKind.PARTICLES, "scored poses", per_item=True)},
     run="staproj.stages.match.run:match",

@@ -106,9 +106,6 @@ STAGE = StageSpec(
         "alignment": Port(ArtifactKind.ALIGNMENT, "tilt geometry", per_item=True),
         "ctf": Port(ArtifactKind.CTF, "defocus of every view", optional=True, per_item=True),
         "gold": Port(ArtifactKind.GOLD, "beads to erase", optional=True, per_item=True),
-        "tomograms": Port(
-            ArtifactKind.TOMOGRAMS, "not needed when reading views", optional=True, per_item=True
-        ),
     },
     outputs={
         "particles": Port(ArtifactKind.PARTICLES, "refined poses"),
@@ -120,12 +117,10 @@ STAGE = StageSpec(
     scope="project",
     group="particles",
     doc=(
-        "The two half-sets never meet: both start from one reference cut off at "
-        "`start_resolution_angstrom`, and from "
-        "then on each is aligned to its own average alone, as far as the FSC of the two holds (0.143, "
-        "Wiener-weighted). The record lists the members of both halves and how many they share (none). "
-        "Ranges "
-        "halve every round. Resolution should improve or settle; if it falls, start coarser or with more "
-        "particles."
+        "Each half-set is aligned to its own average alone, as far as the FSC of the two holds (0.143, "
+        "Wiener-weighted). All they share is the start: with `start = map` one reference cut off at "
+        "`start_resolution_angstrom`; with `start = particles`, for poses refined apart already, nothing. "
+        "The record lists the members of both halves and how many they share (none). Ranges halve every "
+        "round. Resolution should improve or settle; if it falls, start coarser or with more particles."
     ),
 )

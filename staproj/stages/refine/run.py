@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from staproj.errors import EmptyResultError, StageError
 from staproj.formats.mrc import write_mrc
-from staproj.kernels.fsc import resolution_angstrom, shell_frequency
+from staproj.kernels.fsc import MaskedFsc, resolution_angstrom, shell_frequency
 from staproj.model.maps import DensityMap, FscCurve, HalfMaps
 from staproj.model.particles import ParticleSet
 from staproj.stages.api import StageContext
@@ -60,34 +60,35 @@ def refine(inputs: Mapping[str, Any], params: RefineParams, ctx: StageContext) -
     source.measure_noise(particles)
     references, weights, limit = _begin(source, particles, start, symmetry, params, ctx)
     rows: list[dict[str, float]] = []
-    averages, fsc = None, np.zeros(0)
+    averages, curves = None, None
     for number in range(params.n_iterations):
         search = _search(params, number, limit, cyclic_order(symmetry))
         before = particles
         particles = _align_halves(source, particles, references, search, weights, params, ctx)
         averages = half_averages(source, particles, symmetry)
-        fsc, found = _agreement(source, averages, params, ctx)
+        curves, found = _agreement(source, averages, params, ctx)
         rows.append(_row(number, before, particles, limit, found))
         ctx.log(f"round {number + 1}: aligned to {limit:.1f} Å, FSC {THRESHOLD} at {found:.1f} Å")
         ctx.progress(number + 1, params.n_iterations, f"round {number + 1}: {found:.1f} Å")
-        references, weights = (averages.half_1, averages.half_2), reference_filter(fsc)
+        references, weights = (averages.half_1, averages.half_2), reference_filter(curves.corrected)
         settled = number > 0 and found > 0.98 * limit and rows[-1]["median_moved_angstrom"] < _SETTLED * limit
         limit = max(found, params.max_resolution_angstrom or 0.0)
         if settled:
             ctx.log(f"poses have settled after {number + 1} of {params.n_iterations} rounds")
             break
     assert averages is not None
-    _prove_halves(particles, ctx)
-    return _outputs(source, particles, averages, fsc, symmetry, rows, ctx)
+    assert curves is not None
+    _prove_halves(particles, params, ctx)
+    return _outputs(source, particles, averages, curves, symmetry, rows, ctx)
 
 
 def _agreement(
     source: ViewSource, averages: HalfAverages, params: RefineParams, ctx: StageContext
-) -> tuple[Float, float]:
-    """Return the FSC of the halves and the resolution (Å) to which it holds."""
+) -> tuple[MaskedFsc, float]:
+    """Return the FSC curves of the halves and how far (Å) they hold, looking past single bad shells."""
     diameter = params.mask_diameter_angstrom / source.voxel_size_angstrom
-    fsc = half_map_fsc(averages.half_1, averages.half_2, diameter, ctx.rng("phases"))
-    return fsc, source.box * source.voxel_size_angstrom / resolved_shell(fsc, THRESHOLD)
+    curves = half_map_fsc(averages.half_1, averages.half_2, diameter, ctx.rng("phases"))
+    return curves, source.box * source.voxel_size_angstrom / resolved_shell(curves.corrected, THRESHOLD)
 
 
 def _begin(
@@ -101,9 +102,9 @@ def _begin(
     """Return the reference of each half, the weights of its shells, and how far to align to them."""
     if params.start == "particles":
         averages = half_averages(source, particles, symmetry)
-        fsc, found = _agreement(source, averages, params, ctx)
+        curves, found = _agreement(source, averages, params, ctx)
         limit = max(found, params.max_resolution_angstrom or 0.0)
-        return (averages.half_1, averages.half_2), reference_filter(fsc), limit
+        return (averages.half_1, averages.half_2), reference_filter(curves.corrected), limit
     reference = load_reference(start, source)
     weights = soft_limit(source, params.start_resolution_angstrom)
     return (reference, reference), weights, params.start_resolution_angstrom
@@ -160,22 +161,24 @@ def _row(
     return {
         "round": float(number + 1),
         "aligned_to_angstrom": limit,
-        "resolution_angstrom": found,
+        "fsc_holds_to_angstrom": found,
         "median_moved_angstrom": float(np.median(moved)),
         "median_turned_deg": float(np.median(turned)),
         "mean_score_sd": float(after.score.mean()),
     }
 
 
-def _prove_halves(particles: ParticleSet, ctx: StageContext) -> None:
-    """Record who is in which half, and that nobody is in both."""
+def _prove_halves(particles: ParticleSet, params: RefineParams, ctx: StageContext) -> None:
+    """Record who is in which half, that nobody is in both, and what both started from."""
     first, second = (particles.particle_id[particles.half_set == half] for half in (1, 2))
     shared = len(np.intersect1d(first, second))
     ctx.table(
         "half_sets",
         {"particle_id": particles.particle_id, "half_set": particles.half_set},
-        doc="half-set of every particle; each half was only ever aligned to its own average",
+        doc="half-set of every particle; after the start each half was aligned to its own average only",
     )
+    if params.start == "map":
+        ctx.metric("shared_start_resolution_angstrom", params.start_resolution_angstrom, Unit.ANGSTROM)
     ctx.metric("n_half_1", len(first))
     ctx.metric("n_half_2", len(second))
     ctx.metric("n_shared_by_halves", shared)
@@ -191,7 +194,7 @@ def _outputs(
     source: ViewSource,
     particles: ParticleSet,
     averages: HalfAverages,
-    fsc: Float,
+    curves: MaskedFsc,
     symmetry: str,
     rows: list[dict[str, float]],
     ctx: StageContext,
@@ -200,13 +203,18 @@ def _outputs(
     paths = [out / name for name in ("half_1.mrc", "half_2.mrc", "average.mrc")]
     for path, volume in zip(paths, (averages.half_1, averages.half_2, averages.whole), strict=True):
         write_mrc(path, volume, voxel)
+    fsc = curves.corrected
     frequency = shell_frequency(len(fsc), source.box, voxel)
     resolution = resolution_angstrom(fsc, THRESHOLD, source.box, voxel)
-    ctx.table("rounds", {name: [row[name] for row in rows] for name in rows[0]}, doc="a row each round")
+    ctx.table(
+        "rounds",
+        {name: [row[name] for row in rows] for name in rows[0]},
+        doc="a row each round; fsc_holds_to_angstrom looks past single bad shells",
+    )
     ctx.curve("fsc", frequency, fsc, x_label="frequency_per_angstrom", y_label="fsc")
     ctx.preview("slices", central_slices(averages.whole))
     ctx.metric("resolution_angstrom", resolution, Unit.ANGSTROM)
-    worse = len(rows) > 1 and resolution > 1.15 * rows[0]["resolution_angstrom"]
+    worse = len(rows) > 1 and rows[-1]["fsc_holds_to_angstrom"] > 1.15 * rows[0]["fsc_holds_to_angstrom"]
     ctx.verdict(
         f"{len(particles)} particles ({averages.n_half_1} + {averages.n_half_2}) to {resolution:.1f} Å "
         f"(FSC {THRESHOLD}) in {len(rows)} rounds; last moved them "
@@ -215,10 +223,11 @@ def _outputs(
         warning=worse,
     )
     n = len(particles)
-    zeros = np.zeros_like(fsc)
     return {
         "particles": replace(particles, symmetry=symmetry),
         "half_maps": HalfMaps(paths[0], paths[1], voxel, averages.n_half_1, averages.n_half_2, symmetry),
         "map": DensityMap(paths[2], voxel, symmetry, n),
-        "fsc": FscCurve(frequency, fsc, fsc, fsc, zeros, voxel, THRESHOLD, resolution),
+        "fsc": FscCurve(
+            frequency, fsc, curves.unmasked, curves.masked, curves.randomised, voxel, THRESHOLD, resolution
+        ),
     }

@@ -19,8 +19,8 @@ class SelectParams(Params):
         "series", help="Propose one cut a tilt series, or one for the scores of all.", per_item=False
     )
     elevation_compensation: bool = param(
-        True,
-        help="Take out how the score depends on the particle's elevation (missing wedge) before cutting.",
+        False,
+        help="Take out how scores depend on a particle's elevation; for scores made with a missing wedge.",
     )
     particle_spacing_angstrom: float = param(
         72.0,

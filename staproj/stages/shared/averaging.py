@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from staproj.errors import InputError
 from staproj.kernels.average import map_from_sums, symmetrise_about_z
-from staproj.kernels.fsc import masked_fsc
+from staproj.kernels.fsc import MaskedFsc, masked_fsc
 from staproj.kernels.symmetry import resample_map
 from staproj.model.maps import DensityMap
 from staproj.model.particles import ParticleSet
@@ -83,11 +83,11 @@ def _finish(data: NDArray[np.complex64], weight: Float32, box: int, order: int, 
 
 def half_map_fsc(
     first: Float32, second: Float32, mask_diameter_voxel: float, rng: np.random.Generator
-) -> Float:
-    """Return the FSC of two half maps within a soft sphere, its own share taken off."""
+) -> MaskedFsc:
+    """Return the FSC curves of two half maps, with and without a soft sphere; ``corrected`` is in [-1, 1]."""
     mask = reference_mask(first.shape[0], mask_diameter_voxel)
-    curve = masked_fsc(first, second, mask, rng)
-    return np.clip(curve.corrected, -1.0, 1.0)
+    curves = masked_fsc(first, second, mask, rng)
+    return curves._replace(corrected=np.clip(curves.corrected, -1.0, 1.0))
 
 
 def resolved_shell(fsc: Float, threshold: float = 0.143) -> int:

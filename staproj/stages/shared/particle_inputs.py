@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from staproj.errors import InputError
 from staproj.model.ctf import CtfModel
@@ -23,7 +24,7 @@ class SeriesInputs:
     gold: GoldModel | None = None
 
 
-def series_inputs(inputs: Mapping[str, object], item: str | None = None) -> dict[str, SeriesInputs]:
+def series_inputs(inputs: Mapping[str, Any], item: str | None = None) -> dict[str, SeriesInputs]:
     """Collect the ports ``tilt_series, alignment, ctf, gold`` of a stage, a series each.
 
     Raises
@@ -32,13 +33,13 @@ def series_inputs(inputs: Mapping[str, object], item: str | None = None) -> dict
         If a series has no alignment.
     """
 
-    def port(name: str) -> dict[str, object]:
+    def port(name: str) -> dict[str, Any]:
         value = inputs.get(name)
         if value is None:
             return {}
         if isinstance(value, dict):
             return value
-        return {str(item or value.tilt_series_id): value}  # type: ignore[attr-defined]
+        return {str(item or value.tilt_series_id): value}
 
     parts = {name: port(name) for name in ("tilt_series", "alignment", "ctf", "gold")}
     found: dict[str, SeriesInputs] = {}
@@ -49,7 +50,7 @@ def series_inputs(inputs: Mapping[str, object], item: str | None = None) -> dict
             series,
             parts["alignment"][name],
             parts["ctf"].get(name),
-            parts["gold"].get(name),  # type: ignore[arg-type]
+            parts["gold"].get(name),
         )
     return found
 
