@@ -63,6 +63,7 @@ def create_project(
         raise ProjectError(
             "there is a project already", where=str(layout.manifest), hint="choose another directory"
         )
+    _check_place(layout.root)
     text = _read_template(template)
     start = manifest.parse(text, f"template {template}")
     plan.build(start)
@@ -88,6 +89,19 @@ def create_project(
         atomic.write_text(layout.manifest, text)
         versions.write(
             layout, manifest=text, heads={}, why=f"new project from template {Path(template).stem}"
+        )
+
+
+def _check_place(root: Path) -> None:
+    """Refuse a place where no project can be made, before anything is written."""
+    if root.exists() and not root.is_dir():
+        raise ProjectError("this is a file, not a directory", where=str(root), hint="give another name")
+    above = next(parent for parent in (root, *root.parents) if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise ProjectError(
+            "no project can be made here: the directory above cannot be written to",
+            where=str(above),
+            hint="choose a directory of yours",
         )
 
 

@@ -41,10 +41,17 @@ def newest_run(view: View, text: str) -> str:
     return newest[text].id if text in newest else head_or_run(view, text)
 
 
+def notes(view: View) -> list[str]:
+    """Return remarks on all steps that make nothing stale."""
+    return [note for name in view.graph.nodes for note in why.notes_on(view, view.expected(name))]
+
+
 def why_of(view: View, text: str) -> dict[str, Any]:
     """Return the verdict on a step with its reasons; for a run, on its step, seen from that run."""
     name = view.run(text).name.step if is_run(text) and text not in view.graph.nodes else text
-    view.graph.node(name)
+    if name not in view.graph.nodes:
+        head_or_run(view, name)
+        view.graph.node(name)
     verdict = why.assess_all(view)[name]
     run = view.run(text).id if is_run(text) and text != name else verdict.run
     found = verdict.as_dict()
@@ -53,13 +60,27 @@ def why_of(view: View, text: str) -> dict[str, Any]:
     found["previous"], found["changes"] = None, []
     if run is not None:
         found["previous"], found["changes"] = _changes_from_previous(view, run)
-    if run != verdict.run:
-        found["asked"] = run
+    if run is not None and run != verdict.run:
+        found |= _seen_from_head(view, run, verdict.run)
+    return found
+
+
+def _seen_from_head(view: View, run: str, head: str | None) -> dict[str, Any]:
+    """Return what is to be said of a run that does not stand for its step: its state, and how it differs."""
+    found: dict[str, Any] = {"asked": run, "asked_state": runs.state_of(view.run(run)).state, "from_head": []}
+    if head is not None:
+        old, new = view.spec(run), view.spec(head)
+        reasons = why.explain(
+            view, new["step"], old["preimage"], new["preimage"], old["inputs"], new["inputs"]
+        )
+        found["from_head"] = [reason.as_dict() for reason in reasons]
     return found
 
 
 def runs_list(view: View, step: str | None) -> list[dict[str, Any]]:
     """Return all runs, newest first; ``meta.h5`` is not opened."""
+    if step is not None and step not in view.graph.nodes and not runs.runs_of(view.layout, step):
+        head_or_run(view, step)
     heads = set(versions.current_heads(view.layout).values())
     rows = []
     for name in sorted(view.layout.iter_runs(), reverse=True):

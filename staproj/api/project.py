@@ -148,6 +148,10 @@ class Project:
             "steps": [verdict.as_dict() for verdict in verdicts.values()],
         }
 
+    def notes(self) -> list[str]:
+        """Return what looks wrong but stops nothing, such as patterns that match no file."""
+        return listing.notes(View.open(self.root))
+
     def why(self, step_or_run: str) -> dict[str, Any]:
         """Say why a step is in its state, and (``changes``) how its head differs from the run before it."""
         return listing.why_of(View.open(self.root), step_or_run)

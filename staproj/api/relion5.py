@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from staproj import __version__
+from staproj.api.listing import is_run
 from staproj.errors import InputError, UsageError
+from staproj.project.manifest import suggestion
 
 if TYPE_CHECKING:
     from staproj.api.project import Project
@@ -89,6 +91,10 @@ def _sources(project: Project, step: str | None) -> _Sources:
             raise UsageError("no step has selected or refined particles yet", hint="`staproj run` first")
         refined = [s for s in made if s["stage"] == "refine"]
         step = (refined or made)[-1]["step"]
+    elif step not in {s["step"] for s in steps} and not is_run(step):
+        raise UsageError(
+            f"there is no step {step!r}", hint=suggestion(step, [s["step"] for s in steps], "steps")
+        )
     lineage = project.lineage(step)
     run, chain = str(lineage["run"]), lineage["chain"]
     uses = {"particles": (run, "particles")}

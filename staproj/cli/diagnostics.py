@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -65,6 +65,12 @@ def _termination_as_interrupt() -> Iterator[None]:
 def note(text: str) -> None:
     """Tell the person something that is not the result."""
     _write(text + "\n")
+
+
+def warn(texts: Iterable[str]) -> None:
+    """Tell the person what looks wrong but stops nothing."""
+    for text in texts:
+        _write(f"staproj: warning: {text}\n")
 
 
 def _explain(error: StaprojError, as_json: bool) -> int:

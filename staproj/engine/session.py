@@ -277,7 +277,7 @@ def _check_items(view: View, name: str, expected: Expected, items: Iterable[str]
         if item not in expected.items:
             raise UsageError(
                 f"step {name!r} has no tilt series {item!r}",
-                hint=suggestion(item, expected.items, "tilt series"),
+                hint=f"it has {', '.join(expected.items)}",
             )
     written = set(expected.node.step.items) - set(expected.items)
     for item in sorted(written - view.all_items() if written else ()):

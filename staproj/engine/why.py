@@ -105,12 +105,22 @@ def assess(
     """
     expected = view.expected(name)
     head = view.heads.get(name)
-    verdict = Verdict(name, expected.node.spec.name, NEVER_RUN, head, notes=list(expected.notes))
+    verdict = Verdict(name, expected.node.spec.name, NEVER_RUN, head, notes=notes_on(view, expected))
     verdict.expected = expected
     if head is not None:
         _compare(view, verdict, expected, head, upstream, only)
     _look_at_newest(view, verdict, newest.get(name))
     return verdict
+
+
+def notes_on(view: View, expected: Expected) -> list[str]:
+    """Return remarks that change nothing: raw data out of reach, values for unknown tilt series."""
+    step = expected.node.step
+    known = view.all_items() if step.items else set()
+    strangers = sorted(set(step.items) - known) if known else []
+    there = ", ".join(sorted(known))
+    told = [f"[step.{step.name}.item.{i}] is for no tilt series of this project ({there})" for i in strangers]
+    return [*expected.notes, *told]
 
 
 def _compare(

@@ -43,6 +43,9 @@ def plot(
     lines.append(
         " " * (margin + 2) + left + right.rjust(max(width - len(left), len(right) + 1)) + f"  {x_label}"
     )
+    if x_label.endswith("_per_angstrom") and low_x >= 0:  # people think of resolution in Å
+        left, right = _resolution(low_x), _resolution(high_x)
+        lines.append(" " * (margin + 2) + left + right.rjust(max(width - len(left), len(right) + 1)) + "  Å")
     return lines
 
 
@@ -59,6 +62,10 @@ def bars(values: Sequence[float], *, width: int = 60) -> str:
     merged = [max(shown[i : i + step]) for i in range(0, len(shown), step)]
     low, high = min(merged), max(merged)
     return "".join("▁▂▃▄▅▆▇█"[_cell(v, low, high, 8)] for v in merged)
+
+
+def _resolution(frequency: float) -> str:
+    return number(1.0 / frequency) if frequency > 0 else "∞"
 
 
 def _cell(value: float, low: float, high: float, cells: int) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,7 +70,8 @@ def reason_line(reason: Mapping[str, Any]) -> str:
 
 def why_lines(why: Mapping[str, Any]) -> list[str]:
     """Return state and reasons of a step, and what set its head apart from the run before."""
-    lines = [
+    lines = _why_older(why) if why.get("asked") else []
+    lines += [
         f"{why['step']} ({why['stage']}) is {why['state']}" + (f", head {why['run']}" if why["run"] else "")
     ]
     lines += ["  " + reason_line(reason) for reason in why["reasons"]]
@@ -77,6 +80,32 @@ def why_lines(why: Mapping[str, Any]) -> list[str]:
         lines.append(f"{why.get('asked') or why['run']} differs from {why['previous']} before it in")
         lines += ["  " + reason_line(reason) for reason in why["changes"]] or ["  nothing (made anew)"]
     return lines
+
+
+def _why_older(why: Mapping[str, Any]) -> list[str]:
+    """Say of a run that does not stand for its step which one does, and how the two differ."""
+    asked, head = why["asked"], why["run"]
+    if head is None:
+        return [f"{asked} is a run of {why['step']} that is {why['asked_state']}; no run stands for the step"]
+    order = "an older" if int(asked[1:]) < int(head[1:]) else "a newer"
+    state = "" if why["asked_state"] == "sealed" else f" ({why['asked_state']})"
+    lines = [f"{asked} is {order} run of {why['step']}{state}; {head} stands for the step now. It differs in"]
+    return [*lines, *(["  " + reason_line(reason) for reason in why["from_head"]] or ["  nothing"])]
+
+
+def families(names: Sequence[str], most: int = MAX_NAMES) -> list[str]:
+    """Return names with those that differ by a number put together.
+
+    >>> families(["drift", "fit_view_000", "fit_view_001", "fit_view_002", "psd"])
+    ['drift', 'fit_view_000 … fit_view_002 (3)', 'psd']
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(re.sub(r"\d+", "#", name), []).append(name)
+    shown: list[str] = []
+    for members in groups.values():
+        shown += [f"{members[0]} … {members[-1]} ({len(members)})"] if len(members) > 2 else members
+    return shown if len(shown) <= most else [*shown[:most], f"... ({len(names)} in all)"]
 
 
 def run_rows(runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -115,7 +144,7 @@ def show_lines(run: Mapping[str, Any], *, params: bool = True, metrics: bool = T
     lines = [
         f"{run['run']}  step {run['step']} (stage {run['stage']})  {run['state']}",
         f"  made {_when(run['created'])} by {run['who']} in {duration(run['wall_s'])}",
-        f"  command: {' '.join(run['command'])}",
+        f"  command: {shlex.join(run['command'])}",
     ]
     if run["note"]:
         lines.append(f"  note: {run['note']}")
@@ -160,9 +189,7 @@ def _result_lines(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
         lines += pairs(metrics)
         for kind in ("tables", "curves", "previews"):
             if result.get(kind):
-                names = list(result[kind])
-                more = f", ... ({len(names)} in all)" if len(names) > MAX_NAMES else ""
-                lines.append(f"  {kind}: {', '.join(names[:MAX_NAMES])}{more}")
+                lines.append(f"  {kind}: {', '.join(families(result[kind]))}")
     return lines
 
 

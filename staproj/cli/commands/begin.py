@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from staproj.api import Project
-from staproj.cli import output
+from staproj.cli import diagnostics, output
 from staproj.cli.options import Json, Sets, parse_sets
 from staproj.errors import UsageError
 
@@ -48,6 +49,7 @@ def new(
     data = {"project": str(made.root), "template": template, "steps": steps}
     lines = [
         f"made {made.root} with {len(steps)} steps: {', '.join(steps)}",
-        f"next: look at {made.layout.manifest}, then `staproj run -C {directory}`",
+        f"next: look at {made.layout.manifest}, then `staproj run -C {shlex.quote(str(directory))}`",
     ]
     output.emit(data, lines, as_json=json)
+    diagnostics.warn(made.notes())

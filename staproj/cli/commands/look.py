@@ -22,6 +22,7 @@ def status(*, project: ProjectDir = None, json: Json = False) -> None:
     data = opened.status()
     verdicts = {} if json else {run["run"]: run["verdict"] for run in opened.ls()}
     output.emit(data, [] if json else report.status_lines(data, verdicts), as_json=json)
+    diagnostics.warn(opened.notes())
 
 
 def ls(
@@ -44,9 +45,7 @@ def show(
     metrics: Annotated[bool, Parameter(negative="", help="Only verdicts and numbers.")] = False,
     curve: Annotated[str | None, Parameter(help="Draw a curve.")] = None,
     table: Annotated[str | None, Parameter(help="Print a table.")] = None,
-    item: Annotated[
-        str | None, Parameter(help="Tilt series, for --curve and --table; all of them without.")
-    ] = None,
+    item: Annotated[str | None, Parameter(help="Only this tilt series; all of them without.")] = None,
     project: ProjectDir = None,
     json: Json = False,
 ) -> None:
@@ -58,6 +57,11 @@ def show(
         show_part(opened, run, curve=curve, table=table, item=item, as_json=json)
         return
     data = opened.show(run)
+    if item is not None:
+        from staproj.cli.commands.record_parts import check_item
+
+        check_item(item, data["results"])
+        data["results"] = {item: data["results"][item]}
     if json or not (params or metrics):
         output.emit(data, report.show_lines(data), as_json=json)
         return

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from staproj.api import Project
 from staproj.cli import output
 from staproj.errors import UsageError
 from staproj.report.plots import plot
+from staproj.report.runs import families
 from staproj.report.tables import table as as_table
 
 MAX_ROWS = 60
@@ -20,9 +22,9 @@ def show_part(
     record = project.record(run)
     data: dict[str, Any] = {}
     lines: list[str] = []
-    for name, part in record.items.items():
-        if item is not None and name != item:
-            continue
+    check_item(item, record.items)
+    parts = {name: part for name, part in record.items.items() if item is None or name == item}
+    for name, part in parts.items():
         if curve is not None and curve in part.curves:
             found = part.curves[curve]
             data[name or ""] = {
@@ -42,12 +44,20 @@ def show_part(
             lines += _rows(columns)
     if not data:
         kind, wanted = ("curve", curve) if curve else ("table", table)
-        has = sorted({n for p in record.items.values() for n in (p.curves if curve else p.tables)})
+        has = sorted({n for p in parts.values() for n in (p.curves if curve else p.tables)})
         raise UsageError(
             f"{record.run} has no {kind} {wanted!r}" + (f" for {item!r}" if item else ""),
-            hint=f"it has {', '.join(has)}" if has else f"this run has no {kind}s",
+            hint=f"it has {', '.join(families(has))}" if has else f"this run has no {kind}s",
         )
     output.emit({"run": record.run, "curve": curve, "table": table, "items": data}, lines, as_json=as_json)
+
+
+def check_item(item: str | None, known: Iterable[str | None]) -> None:
+    """Refuse a tilt series that a run does not have, naming those it has."""
+    names = [name for name in known if name]
+    if item is not None and item not in names:
+        hint = f"it has {', '.join(names)}" if names else "it was made once for all tilt series"
+        raise UsageError(f"this run has no tilt series {item!r}", where="--item", hint=hint)
 
 
 def _rows(columns: dict[str, list[Any]]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_format
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,14 +59,15 @@ def simulate(
         "truth": str(directory / TRUTH),
         **facts,
     }
+    quoted = {name: shlex.quote(f"{directory}/{name}") for name in ("frames/*", "mdoc/*.mdoc", "gain.mrc")}
     lines = [
         f"made {directory}: movies in frames/, mdoc files in mdoc/, gain.mrc, the truth in truth/",
         "a project of it:",
-        f'  staproj new PROJECT --template demo --movies "{directory}/frames/*" \\',
-        f'      --mdoc "{directory}/mdoc/*.mdoc" --gain {directory}/gain.mrc \\',
+        f"  staproj new PROJECT --template demo --movies {quoted['frames/*']} \\",
+        f"      --mdoc {quoted['mdoc/*.mdoc']} --gain {quoted['gain.mrc']} \\",
         f"      --set '{_exposure_set(facts)}'",
         "  staproj run -C PROJECT",
-        f"  staproj score PROJECT --truth {directory / TRUTH}",
+        f"  staproj score PROJECT --truth {shlex.quote(str(directory / TRUTH))}",
     ]
     output.emit(data, lines, as_json=json)
 
