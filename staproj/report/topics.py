@@ -21,7 +21,8 @@ PARAMETERS = """How parameters are set, and which value wins
 3. the template; [microscope] for the facts of the data
 4. [step.X.params]
 5. [step.X.item.TS_01]: for one tilt series only
-6. --set X.param=value on the command line: for one run
+6. --set X.param=value on the command line: used at once, and written into staproj.toml when the run
+   succeeds (as 4, with --item as 5), so that the next `staproj run` uses it too
 
 A later line wins. The record of a run keeps every value with the line it came from: `staproj show RUN`.
 Values are written as in TOML: 6, 2.5, true, "text", [1, 2], { TS_01 = 3.0 }. Text may go without quotes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -35,22 +36,51 @@ def test_public_kernels_are_documented(repository: Path) -> None:
     assert not silent
 
 
-@pytest.mark.parametrize("pattern", [r"TO" r"DO\b", r"FIX" r"ME\b", r"(?<![\w.])/(work|root|home)/"])
+NOTES = [r"TO" r"DO\b", r"FIX" r"ME\b"]
+MACHINES = [r"(?<![\w.])/(work|root|home|tmp)/"]
+REGISTRIES = [
+    r"(?i)https?://[^\s\"')>]*(pypi|pythonhosted|conda|registry|artifactory|nexus|mirror|/simple\b)"
+]
+
+
+@pytest.mark.parametrize("pattern", [*NOTES, *MACHINES, *REGISTRIES])
 def test_no_notes_and_no_paths_of_one_machine(repository: Path, pattern: str) -> None:
-    """No file keeps notes to its author or paths of the machine it was written on."""
-    files = [
-        p
-        for folder in ("staproj", "tests", "templates", "examples", "docs")
-        for p in (repository / folder).rglob("*")
-    ]
-    files += [*repository.glob("*.md"), repository / "Makefile", repository / "pyproject.toml"]
+    """No file keeps notes to its author, paths of one machine, or addresses of registries."""
     found = [
         path.relative_to(repository).as_posix()
-        for path in files
-        if path.suffix in {".py", ".toml", ".md", ".sh"}
-        and re.search(pattern, path.read_text(encoding="utf-8"))
+        for path in _texts(repository)
+        if re.search(pattern, path.read_text(encoding="utf-8"))
     ]
     assert not found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "start", "rest"),  # put together when run, so that this file does not hold them
+    [
+        (MACHINES[0], "see /t", "mp/notes.md"),
+        (MACHINES[0], 'open("/ho', 'me/anna/x")'),
+        (REGISTRIES[0], "--index-url http", "s://pypi.org/simple"),
+        (REGISTRIES[0], "http", "://cache.local:8080/root/simple/"),
+    ],
+)
+def test_what_is_looked_for_would_be_found(pattern: str, start: str, rest: str) -> None:
+    """The patterns of the test above find what they are for."""
+    assert re.search(pattern, start + rest)
+
+
+def _texts(repository: Path) -> list[Path]:
+    """Return the text files that git tracks (all of them where there is no git), tools' outputs left out."""
+    try:
+        listed = subprocess.run(
+            ["git", "-C", str(repository), "ls-files", "-z"], capture_output=True, text=True, check=True
+        ).stdout.split("\0")
+        files = [repository / name for name in listed if name]
+    except (OSError, subprocess.CalledProcessError):
+        folders = ("staproj", "tests", "templates", "examples", "docs")
+        files = [p for folder in folders for p in (repository / folder).rglob("*")]
+        files += [p for p in repository.iterdir() if p.is_file()]
+    data = {".mrc", ".star", ".h5", ".png", ".json", ".pyc"}
+    return [path for path in files if path.is_file() and path.suffix not in data]
 
 
 def test_the_lock_pins_every_dependency(repository: Path) -> None:

@@ -86,8 +86,8 @@ def test_why_of_an_older_run_says_so(told: Told) -> None:
     "words",
     [
         ["show", "shft"], ["why", "shft"], ["ls", "shft"], ["log", "shft"], ["run", "shft"],
-        ["rerun", "shft"], ["diff", "shft", "mean"], ["export", "relion5", "out", "--step", "shft"], ["run", "--until", "shft"],
-        ["run", "--set", "shft.offset_px=1"],
+        ["rerun", "shft"], ["diff", "shft", "mean"], ["export", "relion5", "out", "--step", "shft"],
+        ["run", "--until", "shft"], ["run", "--set", "shft.offset_px=1"],
     ],
 )  # fmt: skip
 def test_every_command_knows_what_was_meant(told: Told, words: list[str]) -> None:
