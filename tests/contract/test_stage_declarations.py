@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +162,19 @@ def test_data_paths_are_marked(spec: StageSpec) -> None:
     takes_artifacts = bool(spec.inputs)
     if not takes_artifacts:
         assert marked, "a stage without inputs reads raw data: mark the parameters with data_path=True"
+
+
+def test_tables_are_explained(repository: Path, name: str) -> None:
+    """Each table that the stage (or what stages share) records comes with a sentence on its rows."""
+    silent = []
+    stages = repository / "staproj" / "stages"
+    for path in sorted([*(stages / name).glob("*.py"), *(stages / "shared").glob("*.py")]):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "ctx.table":
+                given = [*node.args[2:], *(word.value for word in node.keywords if word.arg == "doc")]
+                if not given or ast.unparse(given[0]) in {"''", "None"}:
+                    silent.append(f"{path.name}:{node.lineno}")
+    assert not silent
 
 
 def test_run_function_is_importable(spec: StageSpec) -> None:

@@ -219,6 +219,7 @@ def _record_tables(
             "n_beads": fit.seen.sum(axis=0),
             "residual_mean_px": per_view,
         },
+        doc="Geometry of each view kept, how far its tilt moved in the fit, and how well its beads fit.",
     )
     beads = fit.seen.any(axis=1)
     position = fit.solution.position[beads] * pixel
@@ -233,6 +234,7 @@ def _record_tables(
             "residual_mean_px": (length * fit.seen).sum(axis=1)[beads] / fit.seen[beads].sum(axis=1),
             "mean_weight": fit.weight[beads].sum(axis=1) / fit.seen[beads].sum(axis=1),
         },
+        doc="Beads used: place in the tomogram, views they were seen in, and how well they fit.",
     )
     tilt = geometry.tilt_deg[index]
     ctx.curve("residual", tilt, per_view, x_label="tilt_deg", y_label="residual_mean_px")
