@@ -81,7 +81,14 @@ def create_project(
         text = _with_sets(layout, text, sets)
     _check(text, str(layout.manifest))
     with atomic.storage_errors(layout.root):
-        layout.root.mkdir(parents=True, exist_ok=True)
+        try:
+            layout.root.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, NotADirectoryError) as error:  # file systems that take no directories
+            raise ProjectError(
+                f"the directory cannot be made: {error.strerror}",
+                where=str(layout.root),
+                hint="choose a directory of yours",
+            ) from error
         for directory in (layout.runs, layout.versions, layout.private):
             directory.mkdir(exist_ok=True)
     with project_lock(layout.lock, purpose="making the project"):

@@ -110,6 +110,7 @@ def test_tilt_series_that_are_not_there_are_named(told: Told, project: Project) 
     assert set(answer(told, "show", "shift", "--item", "TS_02")["results"]) == {"TS_02"}
     with (project.root / "staproj.toml").open("a") as manifest:
         manifest.write("\n[step.shift.item.TS_77]\noffset_px = 3\n")
+    assert "no such tilt series" in told("run", code=2)
     assert project.notes() == [
         "[step.shift.item.TS_77] is for no tilt series of this project (TS_01, TS_02, TS_03)"
     ]
@@ -122,7 +123,7 @@ def test_new_warns_of_patterns_without_files_and_prints_commands_that_work(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "toy.toml").write_text(TEMPLATE)
     (tmp_path / "file").write_text("x")
-    for place, code in (("my project", 0), ("file", 2), ("file/below", 2)):
+    for place, code in (("my project", 0), ("file", 2), ("file/below", 2), ("/proc/none", 2)):
         with pytest.raises(SystemExit) as left:
             main(["new", place, "--template", "toy.toml", "--movies", "later/*.txt"])
         assert left.value.code == code
@@ -131,6 +132,7 @@ def test_new_warns_of_patterns_without_files_and_prints_commands_that_work(
     assert "warning: import.movies: no file matches" in said.err
     assert "this is a file, not a directory" in said.err
     assert "no project can be made here" in said.err
+    assert "the directory cannot be made" in said.err
 
 
 def test_curves_over_frequency_are_read_in_angstrom() -> None:

@@ -48,6 +48,7 @@ def run(
         )
     data = {"project": str(opened.root), "dry_run": dry_run, "steps": results}
     output.emit(data, report.result_rows(results, dry=dry_run), as_json=json)
+    diagnostics.warn(opened.notes())
 
 
 def rerun(
