@@ -59,6 +59,12 @@ def average_and_compare(data: Path, root: Path) -> dict[str, Any]:
     if not (truth / "truth.json").exists():
         write_truth(data, truth)
     scores: dict[str, Any] = score_project(root, truth)
+    scores["fallbacks"] = [
+        f"{step['step']}: {text}"
+        for step in project.status()["steps"]
+        for item in project.record(step["step"]).items.values()
+        for text in item.fallbacks
+    ]
     return scores
 
 
@@ -78,6 +84,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     ours, bound = scores["map"]["fsc05_angstrom"], scores["map"]["oracle_fsc05_angstrom"]
+    for text in scores["fallbacks"]:
+        print(f"not as asked: {text}")
     print(f"map against truth, FSC 0.5:            {ours:.1f} Å")
     print(f"average at the true poses, FSC 0.5:    {bound:.1f} Å (the bound)")
     print(f"ratio:                                 {ours / bound:.2f} (at most {WORST_RATIO})")

@@ -8,7 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from staproj.api import Project
+from tests import relion5_reader
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +48,58 @@ def test_another_session_from_movies_to_scored_map(tmp_path: Path) -> None:
     judged = {mark["name"]: (mark["value"], mark["passed"]) for mark in scores["pass_marks"]}
     assert len(judged) == 6
     assert all(passed for _, passed in judged.values()), judged
+    assert scores["ctf"]["hand_correct"] is True
+    check_export(project, tmp_path / "relion")
+    check_lineage(project)
+    check_rerun(project)
+
+
+def check_export(root: Path, folder: Path) -> None:
+    """An independent reader finds every particle in every view to 0.01 px, and its defocus to 1 Å."""
+    told = command("export", "relion5", str(folder), "-C", str(root))
+    project = Project.open(root)
+    particles, ctf = project.artifact("refine_bin1", "particles"), project.artifact("ctf", "ctf")
+    geometry = project.artifact("position", "alignment")
+    theirs = relion5_reader.predict(folder, {name: one.image_shape_yx for name, one in geometry.items()})
+    assert told["n_particles"] == len(particles) > 50
+    for name, one in geometry.items():
+        mine = particles.of_series(name)
+        use = theirs[name]["sections"]
+        assert use.tolist() == np.flatnonzero(one.view_used).tolist()
+        ours = one.project(mine.position_xyz_angstrom)[use]
+        np.testing.assert_allclose(theirs[name]["points_px"], ours, atol=0.01)
+        offset = ctf[name].defocus_offset_angstrom(one.depth(mine.position_xyz_angstrom))[use]
+        expected = 1e4 * ctf[name].defocus_u_um[use, None] + offset
+        np.testing.assert_allclose(theirs[name]["defocus_u"], expected, atol=1.0)
+        assert theirs[name]["half_set"].tolist() == mine.half_set.tolist()
+    assert {path.name for path in folder.glob("*.mrc")} == {"half1.mrc", "half2.mrc", "mask.mrc"}
+
+
+def check_lineage(root: Path) -> None:
+    """A file of the last run leads back through the runs to the movies."""
+    files = sorted((root / "runs").glob("*-postprocess/out/*.mrc"))
+    assert files
+    for file in files:
+        told = command("lineage", str(file))
+        stages = {node["stage"] for node in told["chain"]}
+        assert {"postprocess", "average", "refine", "fine_align", "motion", "import_movies"} <= stages
+        assert any("frames" in str(raw) for raw in told["raw"])
+
+
+def check_rerun(root: Path) -> None:
+    """Another defocus range makes exactly the steps below ``ctf`` stale, and ``why`` names what changed."""
+    assert {step["state"] for step in command("status", "-C", str(root))["steps"]} == {"fresh"}
+    command("rerun", "ctf", "--set", "defocus_max_um=6", "-C", str(root))
+    status = command("status", "-C", str(root))
+    stale = [step["step"] for step in status["steps"] if step["state"] == "stale"]
+    assert stale == [
+        "reconstruct", "geometry", "seed", "initial_reference", "reorient", "match", "select",
+        "refine_bin2", "refine_bin1", "average", "mask", "fsc", "postprocess",
+    ]  # fmt: skip
+    for step in stale:
+        reasons = command("why", step, "-C", str(root))["reasons"]
+        change = {"kind": "param", "field": "ctf.defocus_max_um", "old": 8.0, "new": 6.0}
+        assert change in reasons, (step, reasons)
 
 
 def test_images_of_another_program(shared_data: Path, tmp_path: Path, repository: Path) -> None:
