@@ -55,7 +55,7 @@ def test_another_session_from_movies_to_scored_map(tmp_path: Path) -> None:
 
 
 def check_export(root: Path, folder: Path) -> None:
-    """An independent reader finds every particle in every view to 0.01 px, and its defocus to 1 Å."""
+    """Hold what an independent reader finds to 0.01 px in every view, and to 1 Å in defocus."""
     told = command("export", "relion5", str(folder), "-C", str(root))
     project = Project.open(root)
     particles, ctf = project.artifact("refine_bin1", "particles"), project.artifact("ctf", "ctf")
@@ -76,7 +76,7 @@ def check_export(root: Path, folder: Path) -> None:
 
 
 def check_lineage(root: Path) -> None:
-    """A file of the last run leads back through the runs to the movies."""
+    """Follow files of the last run back through the runs to the movies."""
     files = sorted((root / "runs").glob("*-postprocess/out/*.mrc"))
     assert files
     for file in files:
