@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from collections.abc import Iterable
 from enum import Enum
@@ -11,14 +12,19 @@ from pathlib import Path
 from typing import Any
 
 
-def emit(data: Any, text: str | Iterable[str], *, as_json: bool) -> None:
-    """Print ``data`` as one JSON document, or ``text`` (lines) for a person."""
+def emit(data: Any, text: str | Iterable[str], *, as_json: bool, fit: bool = False) -> None:
+    """Print ``data`` as one JSON document, or ``text`` (lines) for a person.
+
+    With ``fit`` lines are cut at the width of the terminal, so that a table stays one; a pipe gets all.
+    """
     if as_json:
         sys.stdout.write(json.dumps(plain(data), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
     else:
         lines = [text] if isinstance(text, str) else text
+        columns = shutil.get_terminal_size().columns if fit and is_terminal() else 0
         for line in lines:
-            sys.stdout.write(line + "\n")
+            cut = 0 < columns < len(line)
+            sys.stdout.write((line[: columns - 1] + "…" if cut else line) + "\n")
     sys.stdout.flush()
 
 

@@ -150,3 +150,19 @@ def test_no_project_here_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
     error = json.loads(capsys.readouterr().out)
     assert error["error"] == "ProjectError"
     assert "staproj new" in error["hint"]
+
+
+def test_lines_fit_the_terminal_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal a table row takes one line; a pipe gets the whole row."""
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setattr(output, "is_terminal", lambda: True)
+    output.emit({}, ["x" * 30, "short"], as_json=False, fit=True)
+    monkeypatch.setattr(output, "is_terminal", lambda: False)
+    output.emit({}, ["x" * 30], as_json=False, fit=True)
+
+    first, second, third = capsys.readouterr().out.splitlines()
+
+    assert first == "x" * 19 + "…"
+    assert (second, third) == ("short", "x" * 30)

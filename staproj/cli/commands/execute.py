@@ -47,7 +47,7 @@ def run(
             progress=progress,
         )
     data = {"project": str(opened.root), "dry_run": dry_run, "steps": results}
-    output.emit(data, report.result_rows(results, dry=dry_run), as_json=json)
+    output.emit(data, report.result_rows(results, dry=dry_run), as_json=json, fit=True)
     diagnostics.warn(opened.notes())
 
 

@@ -21,7 +21,7 @@ def status(*, project: ProjectDir = None, json: Json = False) -> None:
     opened = Project.open(project or ".")
     data = opened.status()
     verdicts = {} if json else {run["run"]: run["verdict"] for run in opened.ls()}
-    output.emit(data, [] if json else report.status_lines(data, verdicts), as_json=json)
+    output.emit(data, [] if json else report.status_lines(data, verdicts), as_json=json, fit=True)
     diagnostics.warn(opened.notes())
 
 
@@ -34,7 +34,7 @@ def ls(
 ) -> None:
     """List all runs, newest first."""
     runs = Project.open(project or ".").ls(step)
-    output.emit(runs, report.run_rows(runs), as_json=json)
+    output.emit(runs, report.run_rows(runs), as_json=json, fit=True)
 
 
 def show(

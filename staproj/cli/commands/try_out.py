@@ -111,7 +111,8 @@ def demo(
     scores = _score(opened, session / TRUTH)
     end = "all pass marks reached" if scores["passed"] else "not all pass marks reached"
     data = {"project": str(opened.root), "steps": results, "passed": scores["passed"], "scores": scores}
-    output.emit(data, [*report.result_rows(results), "", write_table(scores), "", end], as_json=json)
+    lines = [*report.result_rows(results), "", write_table(scores), "", end]
+    output.emit(data, lines, as_json=json, fit=True)
     return 0 if scores["passed"] else 1
 
 
