@@ -20,7 +20,7 @@ def emit(data: Any, text: str | Iterable[str], *, as_json: bool, fit: bool = Fal
     if as_json:
         sys.stdout.write(json.dumps(plain(data), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
     else:
-        lines = [text] if isinstance(text, str) else text
+        lines = [line for part in ([text] if isinstance(text, str) else text) for line in part.split("\n")]
         columns = shutil.get_terminal_size().columns if fit and is_terminal() else 0
         for line in lines:
             cut = 0 < columns < len(line)

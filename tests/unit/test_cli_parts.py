@@ -158,7 +158,7 @@ def test_lines_fit_the_terminal_and_nothing_else(
     """On a terminal a table row takes one line; a pipe gets the whole row."""
     monkeypatch.setenv("COLUMNS", "20")
     monkeypatch.setattr(output, "is_terminal", lambda: True)
-    output.emit({}, ["x" * 30, "short"], as_json=False, fit=True)
+    output.emit({}, ["x" * 30 + "\nshort"], as_json=False, fit=True)
     monkeypatch.setattr(output, "is_terminal", lambda: False)
     output.emit({}, ["x" * 30], as_json=False, fit=True)
 
