@@ -10,8 +10,14 @@
       attempt-1/out/                outputs while the run is going (or has failed)
       out/                          outputs, there only when all of them are
       meta.h5 outputs.json SEALED   written last: the run is complete and never changes again
+      heartbeat                     progress of a run that is going on
+      CLEARED                       which outputs were deleted on purpose, and can be made again
     versions/0007.toml              manifest + heads + who, when, why
-    annot/ exports/ .staproj/       notes, files for other programs, lock and caches
+    versions/tags.toml              names of versions
+    annot/r0042.toml                title, rating, notes, tags of a run: what people may change at any time
+    annot/accepted.toml             runs whose outputs may stand for those of other runs
+    exports/                        files for other programs
+    .staproj/                       lock, journal, jobs, trash; caches that may be deleted (index, fingerprints)
 """
 
 from __future__ import annotations
@@ -114,6 +120,16 @@ class RunDir:
         return self.path / "CANCEL"
 
     @property
+    def heartbeat(self) -> Path:
+        """Progress of a run that is going on; its time says when it was last heard of."""
+        return self.path / "heartbeat"
+
+    @property
+    def cleared(self) -> Path:
+        """List of outputs that were deleted on purpose."""
+        return self.path / "CLEARED"
+
+    @property
     def out(self) -> Path:
         """Outputs of a complete run."""
         return self.path / "out"
@@ -195,9 +211,53 @@ class Layout:
         return self.private / "last-run"
 
     @property
+    def index(self) -> Path:
+        """Cache: one line a run; may be deleted."""
+        return self.private / "index.jsonl"
+
+    @property
+    def jobs(self) -> Path:
+        """Work that goes on without a terminal: one directory a job."""
+        return self.private / "jobs"
+
+    @property
+    def journal(self) -> Path:
+        """Operations on several files that are not finished yet."""
+        return self.private / "journal"
+
+    @property
+    def trash(self) -> Path:
+        """What was deleted, until it is purged: one directory an operation."""
+        return self.private / "trash"
+
+    @property
+    def capabilities(self) -> Path:
+        """What the file system can do, by host."""
+        return self.private / "cap.json"
+
+    @property
+    def annotations(self) -> Path:
+        """Notes of people, one file a run."""
+        return self.root / "annot"
+
+    @property
+    def accepted(self) -> Path:
+        """Runs whose outputs may stand for those of other runs."""
+        return self.annotations / "accepted.toml"
+
+    @property
+    def version_tags(self) -> Path:
+        """Names of versions."""
+        return self.versions / "tags.toml"
+
+    @property
     def exports(self) -> Path:
         """Files for other programs."""
         return self.root / "exports"
+
+    def annotation(self, run: str) -> Path:
+        """File of the notes on one run."""
+        return self.annotations / f"{run}.toml"
 
     def version(self, number: int) -> Path:
         """File of one version."""
