@@ -7,6 +7,10 @@ this module needs no numpy).
 from __future__ import annotations
 
 from enum import Enum
+from typing import Literal
+
+OutputClass = Literal["final", "intermediate", "scratch"]
+"""What clean-up may do with a file: keep it, delete it if it can be made again, delete it."""
 
 
 class ArtifactKind(Enum):
@@ -32,6 +36,11 @@ class ArtifactKind(Enum):
         """Model class of this kind, as ``module:class``."""
         return _MODEL[self]
 
+    @property
+    def output_class(self) -> OutputClass:
+        """What clean-up may do with outputs of this kind, where their port does not say otherwise."""
+        return "intermediate" if self in _INTERMEDIATE else "final"
+
 
 _MODEL = {
     ArtifactKind.MOVIES: "staproj.model.tilt_series:MovieSeries",
@@ -49,3 +58,6 @@ _MODEL = {
     ArtifactKind.MASK: "staproj.model.maps:Mask",
     ArtifactKind.FSC: "staproj.model.maps:FscCurve",
 }
+
+# Bulky, and made again from what they came from: frames, tilt series and volumes.
+_INTERMEDIATE = frozenset({ArtifactKind.MOVIES, ArtifactKind.TILT_SERIES, ArtifactKind.TOMOGRAMS})

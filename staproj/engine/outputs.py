@@ -20,7 +20,6 @@ from staproj.project.fingerprints import sha256_file
 from staproj.project.layout import ITEM_NAME, RunDir, artifact_in
 from staproj.stages.api import StageSpec
 
-_BULKY = (ArtifactKind.MOVIES, ArtifactKind.TILT_SERIES, ArtifactKind.TOMOGRAMS)
 _LOOK_BACK = 200
 
 
@@ -58,10 +57,10 @@ def write_artifacts(
     artifacts: dict[str, Any] = {}
     for port, name, path in written:
         kind = spec.outputs[port].kind
-        value, referred = _digest(view, kind, path, files)
-        entry = {"file": path.relative_to(out).as_posix(), "digest": value}
+        value, referred, raw_data = _digest(view, kind, path, files)
+        entry = {"file": path.relative_to(out).as_posix(), "digest": value, "raw_data": raw_data}
         for other in referred:
-            files[other]["class"] = "intermediate" if kind in _BULKY else "final"
+            files[other]["class"] = spec.outputs[port].output_class or kind.output_class
         if item is None and name is not None:
             artifacts.setdefault(port, {"kind": kind.value, "items": {}})["items"][name] = entry
         else:
@@ -126,7 +125,7 @@ def merge_items(entries: Mapping[str | None, Mapping[str, Any]]) -> dict[str, An
                 artifacts[port] = artifact
             else:
                 merged = artifacts.setdefault(port, {"kind": artifact["kind"], "items": {}})
-                merged["items"][item] = {"file": artifact["file"], "digest": artifact["digest"]}
+                merged["items"][item] = {k: v for k, v in artifact.items() if k != "kind"}
     return {"files": files, "artifacts": artifacts}
 
 
@@ -178,23 +177,26 @@ def _write(view: View, spec: StageSpec, port: str, obj: Any, path: Path) -> None
 
 def _digest(
     view: View, kind: ArtifactKind, path: Path, files: dict[Path, dict[str, Any]]
-) -> tuple[str, list[Path]]:
-    """Digest an artifact as it reads back, with the files it refers to."""
+) -> tuple[str, list[Path], bool]:
+    """Digest an artifact as it reads back, with the outputs it refers to, and whether to raw data too."""
     from staproj.formats.artifact import model_class, read_artifact
 
     referred: list[Path] = [path]
+    raw_data = False
 
     def digest_path(other: Path) -> str:
+        nonlocal raw_data
         absolute = Path(os.path.abspath(other))
         if absolute in files:
             referred.append(absolute)
             return str(files[absolute]["sha256"])
         if not absolute.is_file():
             raise StageError("an artifact refers to a file that is not there", where=str(other))
+        raw_data = True
         return view.prints.quick(absolute)
 
     obj = read_artifact(path, model_class(kind), project_root=view.layout.root)
-    return digest.digest_object(obj, digest_path), referred
+    return digest.digest_object(obj, digest_path), referred, raw_data
 
 
 def _files_below(base: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as _Field
 
-from staproj.kinds import ArtifactKind
+from staproj.kinds import ArtifactKind, OutputClass
 from staproj.units import Unit
 
 if TYPE_CHECKING:
@@ -52,12 +52,17 @@ def param(
 
 @dataclass(frozen=True)
 class Port:
-    """Typed input or output. ``per_item`` outputs exist once a tilt series."""
+    """Typed input or output. ``per_item`` outputs exist once a tilt series.
+
+    ``output_class`` says what clean-up may do with an output; without one its kind says it
+    (:attr:`ArtifactKind.output_class`).
+    """
 
     kind: ArtifactKind
     doc: str
     optional: bool = False
     per_item: bool = False
+    output_class: OutputClass | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class StageSpec:
     ``scope`` is ``"item"`` (called once a tilt series) or ``"project"`` (called once). ``cache_version``
     is raised by hand whenever the stage's numbers change. ``run`` is ``module:function``, resolved when run.
     ``group`` is where the stage stands in lists (import, align, ctf, reconstruct, particles, maps).
+    ``deterministic``: the same inputs, parameters and seed give the same bytes on the CPU, with any number
+    of threads. Outputs of a stage that cannot promise it are never deleted by clean-up.
     """
 
     name: str
@@ -80,6 +87,7 @@ class StageSpec:
     group: str = ""
     doc: str = ""
     citations: tuple[str, ...] = field(default=())
+    deterministic: bool = True
 
     def load(self) -> Callable[..., dict[str, Any]]:
         """Import and return the function that does the work."""
