@@ -118,12 +118,9 @@ class Recreation:
     def units_with_missing(self, run: str) -> list[Unit]:
         """Return the units of a sealed run that lack files (or are taken for gone)."""
         lacking = self._lacking(run)
-        found = []
-        for unit in units_of(self.view, run):
-            if unit in self.without or any(_belongs(path, unit[1]) for path in lacking):
-                found.append(unit)
+        found = [unit for unit in units_of(self.view, run) if self._lacks(unit, lacking)]
         if not found and lacking:  # a file that belongs to no tilt series of the run
-            found = units_of(self.view, run)
+            return units_of(self.view, run)
         return found
 
     def missing(self, unit: Unit) -> list[dict[str, Any]]:
@@ -188,14 +185,17 @@ class Recreation:
     def _gone_upstream(self, use: Mapping[str, Any], item: str | None) -> Iterator[Unit]:
         """Yield the units behind an input that lack files it may need."""
         source = str(use["run"])
-        per_item = isinstance(use["digest"], Mapping)
+        wanted = item if isinstance(use["digest"], Mapping) else None
         for unit in self.units_with_missing(source):
-            if item is None or not per_item or unit[1] == item:
+            if wanted is None or unit[1] == wanted or (unit[1] is None and self._lacks_part(unit, wanted)):
                 yield unit
-            elif unit[1] is None and (
-                unit in self.without or any(_belongs(p, item) for p in self._lacking(source))
-            ):
-                yield unit
+
+    def _lacks(self, unit: Unit, lacking: frozenset[str]) -> bool:
+        return unit in self.without or any(_belongs(path, unit[1]) for path in lacking)
+
+    def _lacks_part(self, unit: Unit, item: str) -> bool:
+        """Tell whether a unit that made all tilt series lacks files of one of them."""
+        return unit in self.without or any(_belongs(path, item) for path in self._lacking(unit[0]))
 
     def _lacking(self, run: str) -> frozenset[str]:
         """Return the outputs of a run that are gone or have another size."""
