@@ -12,7 +12,7 @@ from typing import Any
 from staproj.engine import intent, params, plan
 from staproj.engine.view import View
 from staproj.errors import ManifestError, ProjectError, UsageError
-from staproj.project import atomic, manifest, manifest_edit, versions
+from staproj.project import atomic, manifest, manifest_edit, schema, versions
 from staproj.project.layout import Layout, templates_dir
 from staproj.project.lock import project_lock
 from staproj.project.manifest import Change, Manifest, suggestion
@@ -66,6 +66,13 @@ def create_project(
     _check_place(layout.root)
     text = _read_template(template)
     start = manifest.parse(text, f"template {template}")
+    if start.schema > manifest.SCHEMA:
+        raise ProjectError(
+            f"this template has schema {start.schema}, this staproj knows up to {manifest.SCHEMA}",
+            where=f"template {template}",
+            hint="use the newer staproj that it was made for",
+        )
+    text = schema.with_schema(text, manifest.SCHEMA)  # templates of older schemas are as good
     plan.build(start)
     changes = [
         Change(("project", "name"), name or layout.root.name),
@@ -89,7 +96,7 @@ def create_project(
                 where=str(layout.root),
                 hint="choose a directory of yours",
             ) from error
-        for directory in (layout.runs, layout.versions, layout.private):
+        for directory in (layout.runs, layout.versions, layout.annotations, layout.private):
             directory.mkdir(exist_ok=True)
     with project_lock(layout.lock, purpose="making the project"):
         atomic.write_text(layout.root / "README.staproj.txt", README)

@@ -2,7 +2,7 @@
 
 ::
 
-    schema = 1
+    schema = 2
     [project]      name, uuid, seed, template, description
     [microscope]   facts of the data; a parameter layer of the import stages
     [site.STAGE]   values of this laboratory, copied in when the project was made
@@ -10,7 +10,8 @@
     [step.NAME.params]        parameters
     [step.NAME.item.TS_01]    parameters of one tilt series
 
-Values of parameters are checked by the engine, which knows the stages; here only the form is.
+Values of parameters are checked by the engine, which knows the stages; here only the form is. Manifests of
+older schemas are read too (docs/schema.md says what differs), those of newer ones as well as can be.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from typing import Any
 from staproj.errors import ManifestError, ProjectError
 from staproj.project.layout import ITEM_NAME, RUN_ID
 
-SCHEMA = 1
+SCHEMA = 2
+OLDEST_SCHEMA = 1
 MAX_BYTES = 4_000_000
 STEP_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")
 TOP_KEYS = ("schema", "project", "microscope", "site", "step", "template")
@@ -85,6 +87,7 @@ class Manifest:
     site: Mapping[str, Mapping[str, Any]]
     steps: Mapping[str, Step]
     template_help: str = ""
+    schema: int = SCHEMA
 
     def step(self, name: str) -> Step:
         """Return one step.
@@ -116,9 +119,10 @@ def load(path: Path) -> Manifest:
     Raises
     ------
     ProjectError
-        If the file is missing or not readable, or was written by a newer staproj.
+        If the file is missing or not readable.
     ManifestError
-        If it is not TOML, or has unknown keys, wrong types or names; the message names the key.
+        If it is not TOML, or has wrong types or names, or (unless its schema is a newer one) unknown keys;
+        the message names the key.
     """
     try:
         raw = path.read_bytes()
@@ -139,19 +143,13 @@ def parse(text: str, where: str) -> Manifest:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ManifestError(f"not valid TOML: {error}", where=where, hint="correct this line") from error
-    check = _Checker(where)
-    check.keys(data, TOP_KEYS, "")
     schema = data.get("schema")
-    if isinstance(schema, int) and not isinstance(schema, bool) and schema > SCHEMA:
-        raise ProjectError(
-            f"this project has schema {schema}, this staproj knows up to {SCHEMA}",
-            where=where,
-            hint="open it with a newer staproj",
-        )
-    if schema != SCHEMA or isinstance(schema, bool):
-        raise check.error(
+    if isinstance(schema, bool) or not isinstance(schema, int) or schema < OLDEST_SCHEMA:
+        raise _Checker(where).error(
             "schema", f"must be {SCHEMA}, is {schema!r}", f"write `schema = {SCHEMA}` at the top"
         )
+    check = _Checker(where, lenient=schema > SCHEMA)
+    check.keys(data, TOP_KEYS, "")
     project = check.table(data, "project", "project")
     check.keys(project, PROJECT_KEYS, "project")
     microscope = check.table(data, "microscope", "microscope")
@@ -171,6 +169,7 @@ def parse(text: str, where: str) -> Manifest:
         site={name: check.table(site, name, f"site.{name}") for name in site},
         steps={name: check.step(name, check.table(steps, name, f"step.{name}")) for name in steps},
         template_help=check.text(template, "help", "template") or "",
+        schema=schema,
     )
 
 
@@ -191,10 +190,11 @@ def parse_ref(text: str, where: str) -> Ref:
 
 
 class _Checker:
-    """Checks of form that know which file and key to name."""
+    """Checks of form that know which file and key to name; ``lenient`` lets keys of a newer schema pass."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, *, lenient: bool = False) -> None:
         self.where = where
+        self.lenient = lenient
 
     def error(self, key: str, problem: str, hint: str) -> ManifestError:
         return ManifestError(f"{key}: {problem}", where=f"{self.where} [{key}]", hint=hint)
@@ -202,7 +202,7 @@ class _Checker:
     def keys(self, table: Mapping[str, Any], known: Iterable[str], place: str) -> None:
         known = tuple(known)
         for key in table:
-            if key not in known:
+            if key not in known and not self.lenient:
                 full = f"{place}.{key}" if place else key
                 raise self.error(full, "unknown key", suggestion(key, known))
 

@@ -59,7 +59,12 @@ def edit(path: Path, changes: Sequence[Change]) -> str:
     """
     before = path.read_bytes()
     new = apply(before.decode("utf-8"), changes)
-    manifest.parse(new, str(path))
+    if manifest.parse(new, str(path)).schema != manifest.SCHEMA:
+        raise ManifestError(
+            f"a manifest of another schema than {manifest.SCHEMA} is not edited",
+            where=str(path),
+            hint="`staproj migrate` brings an older project up to date",
+        )
     if path.read_bytes() != before:
         raise LockedError(
             "the manifest changed while it was being edited", where=str(path), hint="run this again"

@@ -196,10 +196,10 @@ def test_text_answers_are_for_people(project: Path) -> None:
     [
         ('tilt_series = "motion"', 'tilt_series = "montion"', "montion"),
         ('stage = "clean"', 'stage = "cleen"', "cleen"),
-        ("schema = 1", "schema = 1\nshema = 2", "shema"),
+        ("schema = 2", "schema = 2\nshema = 2", "shema"),
         ("voltage_kv = 300.0", 'voltage_kv = "high"', "voltage_kv"),
         ('inputs = { movies = "import_movies" }', 'inputs = { movies = "clean" }', "clean"),
-        ("schema = 1", "schema = ", "TOML"),
+        ("schema = 2", "schema = ", "TOML"),
     ],
 )
 def test_bad_manifest_is_named(project: Path, tmp_path: Path, old: str, new: str, names: str) -> None:

@@ -339,9 +339,9 @@ def test_changed_input_file_is_not_computed_with(project: Project):
 
 
 BAD = {
-    "unknown top key": ("schema = 1", "schema = 1\nsteps = 3", "steps", "step"),
-    "no schema": ("schema = 1", "", "schema", "schema = 1"),
-    "wrong schema type": ("schema = 1", "schema = '1'", "schema", "schema = 1"),
+    "unknown top key": ("schema = 2", "schema = 2\nsteps = 3", "steps", "step"),
+    "no schema": ("schema = 2", "", "schema", "schema = 2"),
+    "wrong schema type": ("schema = 2", "schema = '1'", "schema", "schema = 2"),
     "unknown key of a step": ('stage = "toy_import"', 'stage = "toy_import"\nstge = 1', "stge", "stage"),
     "unknown stage": ('stage = "toy_import"', 'stage = "toy_imprt"', "toy_imprt", "toy_import"),
     "no stage": ('stage = "toy_import"', "", "step.import.stage", "stage"),
@@ -362,7 +362,7 @@ BAD = {
     "strange input": ('tilt_series = "again"', 'tilt_series = "run:7"', "run:7", "run:r0007"),
     "item parameter not per item": ("[step.again]", "[step.shift.item.TS_01]\nmode = 'x'\n[step.again]",
                                     "mode", "move it"),
-    "not TOML": ("schema = 1", "schema = = 1", "line 2", "line"),
+    "not TOML": ("schema = 2", "schema = = 1", "line 2", "line"),
     "pixel size 0": ('movies = "raw/*.txt"', 'movies = "raw/*.txt"\npixel_size_angstrom = 0.0',
                      "pixel_size_angstrom", "pixel"),
     "unknown microscope key": ("voltage_kv = 200.0", "voltag_kv = 200.0", "voltag_kv", "voltage_kv"),
@@ -390,10 +390,15 @@ def test_bad_manifest(project: Project, case: str):
 
 
 def test_project_of_a_newer_staproj_and_no_project(project: Project, tmp_path: Path):
-    """A newer schema asks for a newer staproj; another directory is said not to be a project."""
-    edit(project, "schema = 1", "schema = 2")
-    with pytest.raises(ProjectError, match="schema 2"):
-        project.status()
+    """A newer schema is read but not written to; another directory is said not to be a project."""
+    project.run(["import"])
+    edit(project, "schema = 2", "schema = 3\nlater = 1")
+    before = sorted(project.root.rglob("*"))
+    assert states(project)["import"] == "fresh"
+    for write in (project.run, lambda: project.rerun("import"), lambda: project.set_head("import", "r0001")):
+        with pytest.raises(ProjectError, match="schema 3"):
+            write()
+    assert sorted(project.root.rglob("*")) == before
     with pytest.raises(ProjectError, match="not a staproj project"):
         Project.open(tmp_path)
 

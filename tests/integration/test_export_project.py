@@ -115,7 +115,7 @@ STAND_INS = (
     _spec("given_match", _match, ALIGNED | {"ctf": Kind.CTF}, {"particles": Kind.PARTICLES}),
 )
 TEMPLATE = """
-schema = 1
+schema = 2
 [template]
 name = "stand-ins"
 help = "stand-ins"

@@ -12,7 +12,7 @@ from staproj.testing.phantoms import simulate
 from staproj.testing.score import score_project, write_table
 
 TEMPLATE = """\
-schema = 1
+schema = 2
 [template]
 name = "start"
 help = "From movies to the CTF."

@@ -162,7 +162,7 @@ def run_copy(inputs: dict[str, Any], params: MeanParams, ctx: StageContext) -> d
 
 
 TEMPLATE = """# A pipeline of toys.
-schema = 1
+schema = 2
 [template]
 name = "toy"
 help = "Numbers."

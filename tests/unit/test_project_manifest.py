@@ -15,7 +15,7 @@ from staproj.project import manifest, manifest_edit
 from staproj.project.manifest import Change
 
 TEXT = """# head comment
-schema = 1   # integer
+schema = 2   # integer
 
 [project]
 name = "x"
@@ -133,16 +133,16 @@ def test_an_edit_does_not_overwrite_a_person(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("schema = 1\nsteps = 1", "steps"),
-        ("schema = 2", "newer"),
+        ("schema = 2\nsteps = 1", "steps"),
+        ("schema = 0", "schema"),
         ("schema = true", "schema"),
-        ("schema = 1\nproject = 3", "project"),
-        ("schema = 1\n[project]\nnme = 1", "name"),
-        ("schema = 1\n[project]\nname = 1", "quotes"),
-        ("schema = 1\n[step.1x]\nstage = 'a'", "letter first"),
-        ("schema = 1\n[step.a]\nstage = 'a'\n[step.a.item.'../x']\ny = 1", "tilt series"),
-        ("schema = 1\n[step.a]\nstage = 'a'\nparams = 3", "table"),
-        ("schema = 1\n[step.a]\nstage = 'a'\ninputs = ['b']", "table"),
+        ("schema = 2\nproject = 3", "project"),
+        ("schema = 2\n[project]\nnme = 1", "name"),
+        ("schema = 2\n[project]\nname = 1", "quotes"),
+        ("schema = 2\n[step.1x]\nstage = 'a'", "letter first"),
+        ("schema = 2\n[step.a]\nstage = 'a'\n[step.a.item.'../x']\ny = 1", "tilt series"),
+        ("schema = 2\n[step.a]\nstage = 'a'\nparams = 3", "table"),
+        ("schema = 2\n[step.a]\nstage = 'a'\ninputs = ['b']", "table"),
         ("a = " + "[" * 5000, "TOML"),
     ],
 )
@@ -154,10 +154,30 @@ def test_bad_form_is_named(text: str, names: str):
     assert "here" in str(info.value)
 
 
+def test_keys_of_a_newer_schema_pass_and_of_ours_do_not():
+    """What a newer staproj added is no reason not to read; in today's schema it is a slip of the pen."""
+    text = "schema = 3\nlater = 1\n[project]\nname = 'x'\nmood = 'good'\n[step.a]\nstage = 'a'\nwhen = 1\n"
+    found = manifest.parse(text, "here")
+    assert (found.schema, found.name, list(found.steps)) == (3, "x", ["a"])
+    with pytest.raises(ManifestError, match="later"):
+        manifest.parse(text.replace("schema = 3", "schema = 2"), "here")
+    assert manifest.parse("schema = 1\n", "here").schema == 1
+
+
+def test_a_manifest_of_another_schema_is_not_edited(tmp_path: Path):
+    """The writer of manifests refuses, whoever calls it."""
+    path = tmp_path / "staproj.toml"
+    for schema in (1, 3):
+        path.write_text(text := TEXT.replace("schema = 2", f"schema = {schema}"))
+        with pytest.raises(ManifestError, match="not edited"):
+            manifest_edit.edit(path, [Change(("project", "name"), "y")])
+        assert path.read_text() == text
+
+
 def test_not_text(tmp_path: Path):
     """Bytes that are not UTF-8 give an error with their position."""
     path = tmp_path / "staproj.toml"
-    path.write_bytes(b"schema = 1 # \xff")
+    path.write_bytes(b"schema = 2 # \xff")
     with pytest.raises(ManifestError, match="UTF-8"):
         manifest.load(path)
 
@@ -202,7 +222,7 @@ def test_any_edits_give_what_was_asked_and_keep_comments(edits):
 def test_any_text_is_a_manifest_or_a_clear_error(text):
     """Nothing but errors of ours comes out of reading."""
     with suppress(StaprojError):
-        manifest.parse("schema = 1\n" + text, "m")
+        manifest.parse("schema = 2\n" + text, "m")
 
 
 @given(
