@@ -25,9 +25,11 @@ import h5py
 import numpy as np
 
 from staproj.errors import FormatError
+from staproj.formats import hdf5
 from staproj.kinds import ArtifactKind
 
 FORMAT_VERSION = 1
+_MIB = 1 << 20
 
 
 def model_class(kind: ArtifactKind) -> type[Any]:
@@ -50,7 +52,8 @@ def write_artifact(path: Path, obj: Any, *, project_root: Path) -> None:
         handle.flush()
         image = handle.id.get_file_image()
     try:
-        with temporary.open("wb") as raw:
+        temporary.unlink(missing_ok=True)
+        with temporary.open("xb") as raw:  # never through a link that lies there
             raw.write(image)
             raw.flush()
             os.fsync(raw.fileno())
@@ -63,20 +66,23 @@ def write_artifact(path: Path, obj: Any, *, project_root: Path) -> None:
 def read_artifact(path: Path, cls: type[Any], *, project_root: Path) -> Any:
     """Read an object of class ``cls``; stored paths come back absolute.
 
+    Artifacts are stored as they are, so that reading one never takes more memory than the file has bytes
+    (four times that for text).
+
     Raises
     ------
     FormatError
         If the file is not HDF5, holds another class, or lacks a field.
     """
     try:
-        with h5py.File(path, "r", locking=False) as handle:
-            found = handle.attrs.get("staproj_artifact")
+        with hdf5.open_file(path, max_bytes=2 * path.stat().st_size + _MIB) as handle:
+            found = handle.attribute("staproj_artifact") if handle.has_attribute("staproj_artifact") else None
             if found != cls.__name__:
                 raise FormatError(f"expected {cls.__name__}, found {found}", where=str(path))
             return _read_fields(handle, cls, path.parent, project_root)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, FormatError):
-            raise
+    except FormatError:
+        raise
+    except hdf5.DAMAGE as error:
         raise FormatError(
             f"cannot read the artifact: {error}",
             where=str(path),
@@ -108,18 +114,18 @@ def _write_fields(group: h5py.Group, obj: Any, base: Path, root: Path) -> None:
             group.attrs[field.name] = value
 
 
-def _read_fields(group: h5py.Group, cls: type[Any], base: Path, root: Path) -> Any:
+def _read_fields(group: hdf5.Group, cls: type[Any], base: Path, root: Path) -> Any:
     hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
     for field in dataclasses.fields(cls):
-        if field.name in group.attrs:
-            values[field.name] = _read_scalar(group.attrs[field.name], hints[field.name], base, root)
+        if group.has_attribute(field.name):
+            values[field.name] = _read_scalar(group.attribute(field.name), hints[field.name], base, root)
         elif field.name in group:
-            node = group[field.name]
-            if isinstance(node, h5py.Group):
-                values[field.name] = _read_fields(node, hints[field.name], base, root)
+            if group.is_group(field.name):
+                nested = _nested_class(hints[field.name])
+                values[field.name] = _read_fields(group.group(field.name), nested, base, root)
             else:
-                values[field.name] = _read_dataset(node, hints[field.name], base, root)
+                values[field.name] = _read_dataset(group.array(field.name), hints[field.name], base, root)
         elif _is_optional(hints[field.name]):
             values[field.name] = None
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
@@ -127,22 +133,35 @@ def _read_fields(group: h5py.Group, cls: type[Any], base: Path, root: Path) -> A
     return cls(**values)
 
 
+def _nested_class(hint: Any) -> type[Any]:
+    for kind in _flat_types(hint):
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            return kind
+    raise ValueError("a group stands where a value should")
+
+
 def _read_scalar(value: Any, hint: Any, base: Path, root: Path) -> Any:
     wanted = set(_flat_types(hint))
-    if Path in wanted:
-        return _load_path(str(value), base, root)
-    for kind in (bool, int, float, str):
-        if kind in wanted:
-            return kind(value)
-    return value
+    if typing.get_origin(hint) is not tuple:
+        if Path in wanted:
+            return _load_path(str(value), base, root)
+        for kind in (bool, int, float, str):
+            if kind in wanted:
+                return kind(value)
+    raise ValueError("a single value stands where an array should")
 
 
-def _read_dataset(node: h5py.Dataset, hint: Any, base: Path, root: Path) -> Any:
-    data = node[()]
+def _read_dataset(data: np.ndarray, hint: Any, base: Path, root: Path) -> Any:
     if data.dtype.kind == "S":
         data = np.char.decode(data, "utf-8")
     if typing.get_origin(hint) is not tuple:
+        if typing.get_origin(hint) is not np.ndarray or (data.dtype.kind == "U") != (
+            np.str_ in _parts_of(hint)
+        ):
+            raise ValueError("an array of another type than it should be")
         return data
+    if data.ndim != 1:
+        raise ValueError("an array stands where a list should")
     wanted = set(_flat_types(hint))
     if Path in wanted:
         return tuple(_load_path(str(value), base, root) for value in data)
@@ -158,6 +177,12 @@ def _flat_types(hint: Any) -> Iterator[Any]:
             yield from _flat_types(part)
     else:
         yield hint
+
+
+def _parts_of(hint: Any) -> set[Any]:
+    """Return all types an array's hint is made of."""
+    parts = typing.get_args(hint)
+    return {hint, *(inner for part in parts for inner in _parts_of(part))} if parts else {hint}
 
 
 def _is_optional(hint: Any) -> bool:
@@ -178,7 +203,7 @@ def _store_path(path: Path, base: Path, root: Path) -> str:
 
 def _load_path(text: str, base: Path, root: Path) -> Path:
     if text.startswith("./"):
-        return _inside(base, text[2:])
+        return _no_link(_inside(base, text[2:]))
     if text.startswith("project:"):
         return _inside(root, text.removeprefix("project:"))
     return Path(text)
@@ -188,3 +213,10 @@ def _inside(base: Path, relative: str) -> Path:
     if ".." in Path(relative).parts:
         raise FormatError(f"stored path leaves its directory: {relative}", where=str(base))
     return base / relative
+
+
+def _no_link(path: Path) -> Path:
+    """Refuse a file of a run that is a link: what a run wrote lies in the run."""
+    if path.is_symlink():
+        raise FormatError("a file of a run is a link to another place", where=str(path))
+    return path
