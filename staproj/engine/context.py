@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from staproj.engine import runlog
+from staproj.engine.checkpoints import Checkpoints
 from staproj.engine.view import match_files
 from staproj.errors import CancelledError
 from staproj.project.record import PREVIEW_MAX_PX, Curve, ItemRecord
@@ -37,10 +38,12 @@ class RunContext:
         threads: int,
         cancelled: Callable[[], bool],
         progress: Callable[[float, float, str], None],
+        checkpoint: Checkpoints,
     ) -> None:
         self.item = item
         self.threads = threads
         self.scratch = scratch
+        self.checkpoint = checkpoint
         self.record = ItemRecord()
         self._root = root
         self._out = out

@@ -19,9 +19,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from staproj.engine import digest, environment, inputs, outputs, resources, runlog, spec
-from staproj.engine.context import RunContext
+from staproj.engine import attempts, checkpoints, digest, environment, outputs, resources, runlog, spec
+from staproj.engine.crew import Crew, Listener
 from staproj.engine.events import Progress, ProgressEvent, ignore
+from staproj.engine.items import ItemTask
 from staproj.engine.meter import Meter
 from staproj.engine.view import Expected, View
 from staproj.errors import (
@@ -34,16 +35,22 @@ from staproj.errors import (
 )
 from staproj.project import atomic, record, runs
 from staproj.project.fingerprints import sha256_file
+from staproj.project.layout import RunDir
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to run; never part of a key."""
+    """How to run; never part of a key.
+
+    ``jobs`` is how many items are computed at the same time, each in a process of its own; they share
+    ``threads``.
+    """
 
     threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     device: str = "auto"
     progress: Progress = ignore
     cancelled: Callable[[], bool] = lambda: False
+    jobs: int = 1
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Request:
     """What to make: a step as expected now, for all or some items.
 
     ``reuse`` lets finished items of earlier runs stand in. ``before_seal`` is called once everything is
-    computed, with the run.
+    computed, with the run. ``resume`` is an interrupted run to go on with in its own directory.
     """
 
     view: View
@@ -60,6 +67,7 @@ class Request:
     reuse: bool = True
     note: str = ""
     before_seal: Callable[[], None] = lambda: None
+    resume: RunDir | None = None
 
 
 @dataclass
@@ -130,9 +138,13 @@ class _Work:
         self.reused: list[str] = []
         self.done: dict[str | None, dict[str, Any]] = {}
         self._check_data()
-        self.run = runs.reserve(self.view.layout, self.step)
-        self.attempt = self.run.attempt(1)
-        self.out = self.attempt / "out"
+        if request.resume is not None:
+            self.run = request.resume
+            self.attempt = attempts.claim_next(self.view, self.run, self.image)
+        else:
+            self.run = runs.reserve(self.view.layout, self.step)
+            self.attempt = self.run.attempt_dir(1)
+        self.among = outputs.candidates(self.view, self.step, exclude=self.run) if request.reuse else []
 
     @property
     def item_scope(self) -> bool:
@@ -140,15 +152,20 @@ class _Work:
 
     def _choose_units(self) -> tuple[str | None, ...]:
         units = self.expected.units
-        if self.request.items is None or not self.item_scope:
+        if self.request.resume is not None and self.item_scope:
+            begun = set(self.view.spec(self.request.resume.id)["items"])
+            chosen = tuple(unit for unit in units if unit in begun)
+        elif self.request.items is None or not self.item_scope:
             chosen = units
         else:
             image = self.expected.image or {}
             asked = set(self.request.items)
+            among = outputs.candidates(self.view, self.step)
             chosen = tuple(
                 unit
                 for unit in units
-                if unit in asked or outputs.find_finished(self.view, self.step, image, unit) is not None
+                if unit in asked
+                or outputs.find_finished(self.view, among, digest.item_key(image, unit), unit) is not None
             )
         if not chosen:
             raise InputError(
@@ -168,31 +185,35 @@ class _Work:
                 )
 
     def prepare(self) -> None:
-        """Write what is to be made, before anything is computed."""
-        with atomic.storage_errors(self.run.path):
-            self.out.mkdir(parents=True)
-            self.run.log.parent.mkdir()
-        atomic.write_json(self.run.spec, self._spec(), sync_dir=False)
+        """Write what is to be made, before anything is computed; or take over what an earlier try made."""
         env = environment.collect(threads=self.options.threads, device=self.device)
-        atomic.write_json(self.run.env, env, sync_dir=False)
-        runs.note_started(self.run, 1)
+        if self.request.resume is None:
+            with atomic.storage_errors(self.run.path):
+                self.attempt.out.mkdir(parents=True)
+                self.run.log.parent.mkdir()
+            atomic.write_json(self.run.spec, self._spec(), sync_dir=False)
+            atomic.write_json(self.run.env, env, sync_dir=False)
+            runs.note_started(self.run, self.attempt.number)
+        else:
+            env["earlier_attempts"] = attempts.earlier_environments(self.run)
+            atomic.write_json(self.run.env, env, sync_dir=False)
+            attempts.take_over(self.run, self.attempt)
         self._log(runlog.beginning(self.run.id, self.expected, self.units, env))
         self._tell("step", total=len(self.units))
 
     def compute(self) -> None:
         """Make every item, or take it from an earlier run; one that fails does not stop the others."""
-        function = self.node.spec.load()
-        for number, item in enumerate(self.units, start=1):
-            try:
-                self._one(function, item)
-            except (KeyboardInterrupt, CancelledError):
-                self._discard(item)
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever a stage raises is noted, the others go on
-                self._discard(item)
-                self._note_failure(item, error)
-            else:
-                self._tell("item-done", item=item, done=number, total=len(self.units))
+        left = [item for item in self.units if not self._already_made(item)]
+        jobs = max(1, min(self.options.jobs, len(left)))
+        listener = Listener(self._heard, self._finished, self._note_failure)
+        cancelled = lambda: self.options.cancelled() or self.run.cancel.exists()  # noqa: E731
+        try:
+            Crew(self.view, self.attempt, jobs, cancelled, listener).run(
+                [self._task(item, max(1, self.options.threads // jobs)) for item in left]
+            )
+        finally:
+            for item in left:
+                self._discard_unfinished(item)
         if self.failed:
             raise self._stage_error()
 
@@ -207,10 +228,10 @@ class _Work:
             items={item: run.item_record(item) for item in self.units},
         )
         with atomic.storage_errors(run.path):
-            for directory in [p for p in self.out.rglob("*") if p.is_dir()]:
+            for directory in [p for p in self.attempt.out.rglob("*") if p.is_dir()]:
                 atomic.fsync_dir(directory)
-            self.out.rename(run.out)
-            shutil.rmtree(self.attempt)
+            self.attempt.out.rename(run.out)
+            shutil.rmtree(self.attempt.path)
             for entry in merged["files"]:
                 with suppress(OSError):
                     (run.out / entry["path"]).chmod(0o444)
@@ -235,13 +256,13 @@ class _Work:
         with suppress(OSError, StorageError):
             runs.note(self.run, event, durable=True, wall_s=self.meter.wall_s, **facts)
             self._log(f"{event} after {self.meter.wall_s:.1f} s: {facts.get('message', '')}")
-        shutil.rmtree(self.attempt / "scratch", ignore_errors=True)
+        shutil.rmtree(self.attempt.scratches, ignore_errors=True)
         with suppress(OSError):  # out/ stands for a complete run: one that failed while sealing gives it back
             if self.run.out.exists() and not self.run.is_sealed():
-                self.attempt.mkdir(exist_ok=True)
-                self.run.out.rename(self.out)
-        if not self.done:
-            shutil.rmtree(self.attempt, ignore_errors=True)
+                self.attempt.path.mkdir(exist_ok=True)
+                self.run.out.rename(self.attempt.out)
+        if not self.done and not self.attempt.checkpointed():
+            shutil.rmtree(self.attempt.path, ignore_errors=True)
         self.view.prints.save()
         with suppress(Exception):
             self._tell("step-failed", message=str(facts.get("message", event)))
@@ -250,78 +271,61 @@ class _Work:
     def key(self) -> str:
         return digest.digest_of(self.image)
 
-    def _one(self, function: Callable[..., Any], item: str | None) -> None:
-        if self.request.reuse:
-            found = outputs.find_finished(self.view, self.step, self.image, item)
-            if found is not None:
-                with atomic.storage_errors(self.run.path):
-                    self.done[item] = outputs.reuse(found, self.run, self.out, item)
-                self.reused.append(item or self.step)
-                runs.note(self.run, "item-reused", item=item, source=self.done[item]["reused_from"])
-                self._log(f"taken from {self.done[item]['reused_from']}, made from the same", item)
-                return
-        self._tell("item", item=item)
-        runs.note(self.run, "item-started", item=item)
-        self._log("begins", item)
-        meter = Meter()
-        uses = dict(self.expected.inputs)
-        inputs.check_unchanged(self.view, uses, item)
-        context = self._context(item)
-        for said in self.instead:
-            context.fallback(said)
-        loaded = inputs.load_inputs(self.view, uses, item)
-        with resources.limited_threads(self.options.threads):  # what the stage has loaded by now
-            returned = function(loaded, self.expected.resolved(item).model, context)
-        made = outputs.write_artifacts(self.view, self.node.spec, self.out, item, returned)
-        shutil.rmtree(context.scratch, ignore_errors=True)
-        self._finish(item, made, context.record, meter)
-
-    def _finish(self, item: str | None, made: dict[str, Any], notes: record.ItemRecord, meter: Meter) -> None:
-        notes.wall_s, notes.cpu_s, notes.peak_rss_bytes = meter.wall_s, meter.cpu_s, meter.peak_rss_bytes
+    def _already_made(self, item: str | None) -> bool:
+        """Take an item from an earlier try of this run, or from an earlier run; else take its checkpoints."""
+        key = digest.item_key(self.image, item)
+        kept = attempts.kept_item(self.view, self.run, self.attempt, item, key)
+        if kept is not None:
+            self.done[item] = kept
+            runs.note(self.run, "item-kept", item=item)
+            self._log("was finished by an earlier try", item)
+            return True
+        found = outputs.find_finished(self.view, self.among, key, item)
+        if found is None:
+            source = checkpoints.adopt(self.among, self.attempt, item, key)
+            if source is not None:
+                self._log(f"goes on from a checkpoint of {source.id}", item)
+            return False
         with atomic.storage_errors(self.run.path):
-            self.run.item(item).mkdir(parents=True, exist_ok=True)
-        record.write_item(self.run.item_record(item), notes)
-        entry = {
-            "item": item,
-            "key": digest.item_key(self.image, item),
-            "run": self.run.id,
-            "reused_from": None,
-            **made,
-            "verdict": notes.verdict,
-            "warning": notes.warning,
-            "fallbacks": notes.fallbacks,
-            "wall_s": notes.wall_s,
-            "cpu_s": notes.cpu_s,
-            "peak_rss_bytes": notes.peak_rss_bytes,
-        }
-        atomic.write_json(self.run.item_done(item), entry)
+            self.done[item] = outputs.reuse(found, self.run, self.attempt.out, item)
+        self.reused.append(item or self.step)
+        runs.note(self.run, "item-reused", item=item, source=self.done[item]["reused_from"])
+        self._log(f"taken from {self.done[item]['reused_from']}, made from the same", item)
+        self._tell("item-done", item=item, done=len(self.done), total=len(self.units))
+        return True
+
+    def _task(self, item: str | None, threads: int) -> ItemTask:
+        return ItemTask(
+            root=self.view.layout.root,
+            run=self.run.path,
+            attempt=self.attempt.number,
+            spec=self.node.spec,
+            params=self.expected.resolved(item).model,
+            uses=dict(self.expected.inputs),
+            item=item,
+            key=digest.item_key(self.image, item),
+            seed=self.view.manifest.seed,
+            threads=threads,
+            said=self.instead,
+        )
+
+    def _heard(self, item: str | None, done: float, total: float, message: str) -> None:
+        kind = "progress" if total > 0 else "item"
+        self._tell(kind, item=item, done=done, total=total, message=message)
+
+    def _finished(self, item: str | None, entry: dict[str, Any]) -> None:
         self.done[item] = entry
-        runs.note(self.run, "item-finished", item=item, wall_s=notes.wall_s, verdict=notes.verdict)
-        runlog.write_result(self.run.log, item, entry)
+        self._tell("item-done", item=item, done=len(self.done), total=len(self.units))
 
     def _log(self, message: str, item: str | None = None) -> None:
         runlog.write(self.run.log, message, item)
 
-    def _context(self, item: str | None) -> RunContext:
-        return RunContext(
-            root=self.view.layout.root,
-            out=self.out,
-            scratch=self.attempt / "scratch" / (item or "whole"),
-            log=self.run.log,
-            item=item,
-            seed=self.view.manifest.seed,
-            threads=self.options.threads,
-            cancelled=lambda: self.options.cancelled() or self.run.cancel.exists(),
-            progress=lambda done, total, message: self._tell(
-                "progress", item=item, done=done, total=total, message=message
-            ),
-        )
-
-    def _discard(self, item: str | None) -> None:
+    def _discard_unfinished(self, item: str | None) -> None:
         """Take away what an unfinished item has written."""
-        if item in self.done:
+        if self.run.item_done(item).is_file():
             return
-        shutil.rmtree(self.out / item if item else self.out, ignore_errors=True)
+        out = self.attempt.out
+        shutil.rmtree(out / item if item else out, ignore_errors=True)
         shutil.rmtree(self.run.item(item), ignore_errors=True)
 
     def _note_failure(self, item: str | None, error: Exception) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,15 @@ def write_artifacts(
     return {"files": list(files.values()), "artifacts": artifacts}
 
 
-def find_finished(view: View, step: str, image: Mapping[str, Any], item: str | None) -> Finished | None:
-    """Return the newest run of ``step`` whose item has the same key and whose files are all there."""
-    key = digest.item_key(image, item)
-    for run in runs.runs_of(view.layout, step)[:_LOOK_BACK]:
+def candidates(view: View, step: str, exclude: RunDir | None = None) -> list[RunDir]:
+    """Return the runs of ``step`` that finished items may be taken from, newest first (one listing)."""
+    found = [run for run in runs.runs_of(view.layout, step) if exclude is None or run.path != exclude.path]
+    return found[:_LOOK_BACK]
+
+
+def find_finished(view: View, among: Sequence[RunDir], key: str, item: str | None) -> Finished | None:
+    """Return the newest of some runs whose item has this key and whose files are all there."""
+    for run in among:
         done = run.item_done(item)
         if not done.is_file():
             continue
@@ -82,7 +87,7 @@ def find_finished(view: View, step: str, image: Mapping[str, Any], item: str | N
         if entry.get("key") != key:
             continue
         for out in [run.out, *(attempt / "out" for attempt in run.attempts())]:
-            if _all_there(view, out, entry):
+            if all_there(view, out, entry):
                 return Finished(run, out, entry)
     return None
 
@@ -219,7 +224,7 @@ def _file_entry(path: Path, out: Path, *, sync: bool) -> dict[str, Any]:
     }
 
 
-def _all_there(view: View, out: Path, entry: Mapping[str, Any]) -> bool:
+def all_there(view: View, out: Path, entry: Mapping[str, Any]) -> bool:
     """Tell whether all files of an item are what was sealed (content is read only where ``stat`` differs)."""
     for file in entry["files"]:
         path = out / file["path"]

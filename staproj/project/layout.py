@@ -8,6 +8,8 @@
       state.jsonl log/              what happened
       items/<item>/{item.json,meta.h5}   one finished tilt series ("_whole" where a stage runs once)
       attempt-1/out/                outputs while the run is going (or has failed)
+      attempt-1/checkpoint/<item>/  how far an item has come, so that a resumed run goes on from there
+      attempt-1/{scratch,progress}/ temporary files of stages; last word of each worker process
       out/                          outputs, there only when all of them are
       meta.h5 outputs.json SEALED   written last: the run is complete and never changes again
       heartbeat                     progress of a run that is going on
@@ -34,6 +36,7 @@ MANIFEST = "staproj.toml"
 WHOLE = "_whole"
 RUN_NAME = re.compile(r"^r(\d{4,})-([A-Za-z][A-Za-z0-9_-]*)$")
 RUN_ID = re.compile(r"^r(\d{1,9})$")
+JOB_ID = re.compile(r"^j(\d{4,9})$")
 ITEM_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}$")
 
 
@@ -58,6 +61,50 @@ class RunName:
 def run_id(number: int) -> str:
     """Return the short name of run ``number``."""
     return f"r{number:04d}"
+
+
+@dataclass(frozen=True)
+class AttemptDir:
+    """Paths inside one try at a run; gone once the run is sealed."""
+
+    path: Path
+
+    @property
+    def number(self) -> int:
+        """Which try it is, from 1."""
+        return int(self.path.name.rpartition("-")[2])
+
+    @property
+    def out(self) -> Path:
+        """Outputs so far."""
+        return self.path / "out"
+
+    @property
+    def stop(self) -> Path:
+        """Marker that asks the worker processes of this try to stop."""
+        return self.path / "STOP"
+
+    @property
+    def scratches(self) -> Path:
+        """Temporary files of all items."""
+        return self.path / "scratch"
+
+    def scratch(self, item: str | None) -> Path:
+        """Temporary files of one item."""
+        return self.scratches / (item or "whole")
+
+    def progress(self, item: str | None) -> Path:
+        """Last word of the process that works on an item."""
+        return self.path / "progress" / (item or WHOLE)
+
+    def checkpoints(self, item: str | None) -> Path:
+        """Checkpoints of one item."""
+        return self.path / "checkpoint" / (item or WHOLE)
+
+    def checkpointed(self) -> list[str | None]:
+        """Items that have checkpoints."""
+        names = sorted(path.name for path in (self.path / "checkpoint").glob("*"))
+        return [None if name == WHOLE else name for name in names]
 
 
 @dataclass(frozen=True)
@@ -147,6 +194,14 @@ class RunDir:
         found = [p for p in self.path.glob("attempt-*") if p.name[8:].isdigit()]
         return sorted(found, key=lambda p: int(p.name[8:]), reverse=True)
 
+    def attempt_dir(self, number: int) -> AttemptDir:
+        """Paths inside one try."""
+        return AttemptDir(self.attempt(number))
+
+    def attempt_dirs(self) -> list[AttemptDir]:
+        """Return the tries, newest first."""
+        return [AttemptDir(path) for path in self.attempts()]
+
     def item(self, item: str | None) -> Path:
         """Directory of one item's record."""
         return self.path / "items" / (item or WHOLE)
@@ -154,6 +209,10 @@ class RunDir:
     def item_done(self, item: str | None) -> Path:
         """Record that exists once an item is finished."""
         return self.item(item) / "item.json"
+
+    def finished_items(self) -> list[Path]:
+        """Return the records of all finished items."""
+        return sorted(self.path.glob("items/*/item.json"))
 
     def item_record(self, item: str | None) -> Path:
         """Tables, curves, metrics, pictures of one item."""
@@ -167,6 +226,69 @@ class RunDir:
 def artifact_in(out: Path, port: str, item: str | None) -> Path:
     """Return the file of one artifact below an output directory."""
     return out / item / f"{port}.h5" if item else out / f"{port}.h5"
+
+
+@dataclass(frozen=True)
+class JobDir:
+    """Paths of one job: work that goes on without a terminal, of one or several steps."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """Short name, ``j0001``."""
+        return self.path.name
+
+    @property
+    def request(self) -> Path:
+        """What was asked for: never changes."""
+        return self.path / "job.json"
+
+    @property
+    def state(self) -> Path:
+        """Which processes work on it, one JSON line each time."""
+        return self.path / "state.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """What the engine told while it worked, one JSON line each."""
+        return self.path / "events.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """Whatever the processes wrote."""
+        return self.path / "log.txt"
+
+    @property
+    def cancel(self) -> Path:
+        """Marker that asks the job to stop."""
+        return self.path / "CANCEL"
+
+    @property
+    def heartbeat(self) -> Path:
+        """Touched while the job is watched over."""
+        return self.path / "heartbeat"
+
+    @property
+    def result(self) -> Path:
+        """How it ended."""
+        return self.path / "result.json"
+
+
+@dataclass(frozen=True)
+class TrashDir:
+    """Paths of what one operation deleted."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """What lies here and where it came from."""
+        return self.path / "trash.json"
+
+    def file(self, stored: str) -> Path:
+        """Place of what was at ``stored``, a path relative to the project."""
+        return self.path / "files" / stored
 
 
 @dataclass(frozen=True)
@@ -231,6 +353,19 @@ class Layout:
         return self.private / "trash"
 
     @property
+    def remakes(self) -> Path:
+        """Scratch copies of the project in which outputs are made again."""
+        return self.private / "remake"
+
+    def trash_dirs(self) -> list[TrashDir]:
+        """Return what was deleted, oldest first."""
+        try:
+            names = sorted(os.listdir(self.trash))
+        except OSError:
+            return []
+        return [TrashDir(self.trash / name) for name in names]
+
+    @property
     def capabilities(self) -> Path:
         """What the file system can do, by host."""
         return self.private / "cap.json"
@@ -254,6 +389,18 @@ class Layout:
     def exports(self) -> Path:
         """Files for other programs."""
         return self.root / "exports"
+
+    def job(self, number: int) -> JobDir:
+        """Return the paths of a job."""
+        return JobDir(self.jobs / f"j{number:04d}")
+
+    def iter_jobs(self) -> list[int]:
+        """Return the numbers of all jobs, sorted (one directory listing)."""
+        try:
+            names = os.listdir(self.jobs)
+        except OSError:
+            return []
+        return sorted(int(found[1]) for name in names if (found := JOB_ID.match(name)))
 
     def annotation(self, run: str) -> Path:
         """File of the notes on one run."""

@@ -96,6 +96,16 @@ class StageSpec:
         return function
 
 
+class Checkpoint(Protocol):
+    """How far a call has come, for the case that it is cut off; saved whole, good only for the same work."""
+
+    def save(self, name: str, objects: Mapping[str, Any]) -> None:
+        """Replace the checkpoint ``name``: arrays, model objects without paths, and what JSON can hold."""
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """Return what an earlier, interrupted call with the same key saved, or ``None``."""
+
+
 class StageContext(Protocol):
     """What the engine lends a running stage. A stage never prints and never chooses a path.
 
@@ -117,6 +127,8 @@ class StageContext(Protocol):
     """CPU threads the stage may use."""
     scratch: Path
     """Directory for temporary files, removed afterwards."""
+    checkpoint: Checkpoint
+    """Where a long loop saves how far it has come (and looks for it before it begins)."""
 
     def out_dir(self, item: str | None = None) -> Path:
         """Return the (existing) directory for output files; ``item`` only in project scope."""

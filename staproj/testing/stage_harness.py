@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from staproj.engine.checkpoints import Checkpoints
 from staproj.errors import CancelledError, InputError, StageError, UsageError
 from staproj.formats.artifact import model_class, read_artifact, write_artifact
 from staproj.stages import registry
@@ -48,9 +49,10 @@ class RecordingContext:
     cancel_checks: int = 0
 
     def __post_init__(self) -> None:
-        """Make the scratch directory."""
+        """Make the scratch directory; checkpoints stay under ``root``, for the next call with it."""
         self.scratch = self.root / "scratch"
         self.scratch.mkdir(parents=True, exist_ok=True)
+        self.checkpoint = Checkpoints(self.root / "checkpoint", key="harness")
 
     def out_dir(self, item: str | None = None) -> Path:
         """Return the directory for output files, made on first use."""
