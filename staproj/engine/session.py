@@ -13,8 +13,8 @@ from staproj.engine.events import ProgressEvent
 from staproj.engine.execute import Options, Outcome, Request, execute
 from staproj.engine.view import Expected, View
 from staproj.errors import LockedError, ManifestError, StaprojError, UsageError
-from staproj.project import runs, versions
-from staproj.project.layout import RunDir
+from staproj.project import runs, schema, versions
+from staproj.project.layout import Layout, RunDir
 from staproj.project.lock import project_lock
 from staproj.project.manifest import Change, suggestion
 
@@ -23,7 +23,8 @@ from staproj.project.manifest import Change, suggestion
 class StepResult:
     """What was (or, in a dry run, would be) done for one step.
 
-    ``action``: "fresh" nothing to do; "run"; "adopt" an earlier run with the same key stands again.
+    ``action``: "fresh" nothing to do; "run"; "adopt" an earlier run with the same key stands again; "kept"
+    this version cannot tell whether it is up to date, so it is left; "skipped" something it needs failed.
     """
 
     step: str
@@ -67,6 +68,8 @@ def run_steps(
         If a step failed; steps before it stay done.
     """
     options = options or Options()
+    if not dry_run:
+        schema.require_writable(Layout(root))
     view = View.open(root)
     changes = intent.changes_for(view, sets or {}, items)
     view = View.open(root, changes, with_template=True)
@@ -85,8 +88,8 @@ def run_steps(
         for name in order:
             result = _bring_up_to_date(view, name, items, note, options)
             results.append(result)
-            if result.action != "fresh":
-                view = View.open(root, changes, with_template=True)
+            if result.action in ("run", "adopt"):
+                view = view.again()
     except BaseException:
         with suppress(OSError, StaprojError):  # the first error is the one to show
             _record_version(root, results, note or _why(targets, items, sets))
@@ -111,6 +114,7 @@ def rerun_step(
     to the manifest once the run is sealed. Without a change everything is computed anew.
     """
     options = options or Options()
+    schema.require_writable(Layout(root))
     view = View.open(root)
     full = {key if "." in key else f"{name}.{key}": value for key, value in (sets or {}).items()}
     for key in full:
@@ -138,6 +142,7 @@ def set_head(root: Path, name: str, run: str, *, note: str = "") -> None:
     UsageError
         If the run is of another step, not complete, or its files are gone.
     """
+    schema.require_writable(Layout(root))
     view = View.open(root)
     view.graph.node(name)
     directory = view.run(run)
@@ -161,7 +166,7 @@ def _bring_up_to_date(
     view: View, name: str, items: Sequence[str] | None, note: str, options: Options
 ) -> StepResult:
     changes = intent.of_step(view.changes, name)
-    verdict = why.assess(view, name, {}, runs.latest_by_step(view.layout), only=items)
+    verdict = why.assess(view, name, {}, only=items)
     expected = verdict.expected
     assert expected is not None
     _check_items(view, name, expected, items)
@@ -170,8 +175,9 @@ def _bring_up_to_date(
     if verdict.fresh:
         options.progress(ProgressEvent("step-done", name, verdict.run, message="fresh"))
         _persist(view, changes)
-        return StepResult(name, "fresh", verdict.run)
-    if verdict.state == "running":
+        kept = verdict.state == why.UNKNOWN
+        return StepResult(name, "kept" if kept else "fresh", verdict.run, reasons=reasons)
+    if verdict.state in (why.RUNNING, why.QUEUED):
         raise LockedError(
             f"step {name!r} is being run right now ({verdict.latest})", hint="wait for it, or stop it first"
         )
@@ -205,14 +211,14 @@ def _result(outcome: Outcome, reasons: list[dict[str, Any]], name: str) -> StepR
 
 
 def _dry_run(view: View, order: Sequence[str], items: Sequence[str] | None) -> list[StepResult]:
-    newest = runs.latest_by_step(view.layout)
     verdicts: dict[str, why.Verdict] = {}
     results = []
     for name in order:
-        verdicts[name] = verdict = why.assess(view, name, verdicts, newest, only=items)
+        verdicts[name] = verdict = why.assess(view, name, verdicts, only=items)
         expected = verdict.expected
-        above_fresh = all(verdicts[p].fresh for p in view.graph.node(name).parents() if p in verdicts)
-        action = "fresh" if verdict.fresh else "run"
+        parents = view.graph.node(name).parents()
+        above_fresh = not any(verdicts[p].outdated for p in parents if p in verdicts)
+        action = "kept" if verdict.state == why.UNKNOWN else "fresh" if verdict.fresh else "run"
         if not verdict.fresh and above_fresh and expected is not None and items is None:
             action = "adopt" if _find_adoptable(view, name, expected) else "run"
         reasons = [reason.as_dict() for reason in verdict.reasons]

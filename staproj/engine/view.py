@@ -16,10 +16,14 @@ from typing import Any
 
 from staproj.engine import digest, params, plan
 from staproj.errors import StaprojError, StorageError, UsageError
-from staproj.project import atomic, checks, manifest, versions
+from staproj.project import accepted, atomic, checks, manifest, runs, versions
+from staproj.project.accepted import Accepted
 from staproj.project.fingerprints import Fingerprints
 from staproj.project.layout import Layout, RunDir, RunName, templates_dir
 from staproj.project.manifest import Change, Manifest, suggestion
+
+RECORD_FORMAT = 1
+"""Format of ``spec.json`` that this version writes and compares."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +93,35 @@ class View:
     prints: Fingerprints
     changes: Sequence[Change] = ()
     with_template: bool = False
+    memo: dict[Any, Any] = field(default_factory=dict)
+    _raw: dict[str, dict[str, Any]] = field(default_factory=dict)
     _specs: dict[str, dict[str, Any]] = field(default_factory=dict)
     _outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _expected: dict[str, Expected] = field(default_factory=dict)
+    _resolved: dict[tuple[str, str | None], params.Resolved] = field(default_factory=dict)
 
     @classmethod
     def open(cls, root: Path, changes: Sequence[Change] = (), *, with_template: bool = False) -> View:
         """Look at the project at ``root``."""
         layout = Layout(root)
         return cls(layout, Fingerprints(layout), tuple(changes), with_template)
+
+    def again(self, changes: Sequence[Change] | None = None) -> View:
+        """Look at the project anew; what cannot have changed (records of runs) is not read again."""
+        new = View(
+            self.layout,
+            self.prints,
+            self.changes if changes is None else tuple(changes),
+            self.with_template,
+            _raw=self._raw,
+            _specs=self._specs,
+            _outputs={run: found for run, found in self._outputs.items() if self.run(run).is_sealed()},
+        )
+        if new.changes == self.changes and new.manifest == self.manifest:
+            new.__dict__["graph"] = self.graph
+            new.__dict__["template"] = self.template
+            new._resolved.update(self._resolved)
+        return new
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -119,6 +144,28 @@ class View:
         return versions.current_heads(self.layout)
 
     @cached_property
+    def newest(self) -> dict[str, RunName]:
+        """Newest run of each step, whatever became of it."""
+        return runs.latest_by_step(self.layout)
+
+    @cached_property
+    def accepted(self) -> list[Accepted]:
+        """Runs that may stand for others (none where their file is damaged: see :meth:`remarks`)."""
+        try:
+            return accepted.read(self.layout)
+        except StorageError:
+            return []
+
+    def remarks(self) -> list[str]:
+        """Return what is wrong with files of people that stops nothing."""
+        try:
+            accepted.read(self.layout)
+        except StorageError as error:
+            place = self.layout.relative(self.layout.accepted)
+            return [f"{place} cannot be read, nothing counts as accepted: {error.message}"]
+        return []
+
+    @cached_property
     def template(self) -> Mapping[str, Mapping[str, Any]]:
         """Parameters that the project's template gave to each step (empty if it is not installed here)."""
         if not self.manifest.template:
@@ -138,11 +185,28 @@ class View:
         name = self._names.get(text)
         return self.layout.run(name) if name is not None else self.layout.find_run(text)
 
+    def earlier_runs(self, step: str) -> list[RunDir]:
+        """Return runs whose finished items a step may take over: its own, then those of steps of its stage.
+
+        The key of an item holds all that it is made from but not the step's name, so that a variant of a
+        step costs nothing where it is the same. Newest first.
+        """
+        node = self.graph.nodes.get(step)
+        kin = {n.name for n in self.graph.nodes.values() if node and n.spec.name == node.spec.name} | {step}
+        names = sorted((n for n in self._names.values() if n.step in kin), reverse=True)
+        return [self.layout.run(name) for name in sorted(names, key=lambda name: name.step != step)]
+
+    def raw_spec(self, run: str) -> dict[str, Any]:
+        """Return ``spec.json`` of a run as it stands, its form unchecked."""
+        if run not in self._raw:
+            self._raw[run] = atomic.read_json(self.run(run).spec)
+        return self._raw[run]
+
     def spec(self, run: str) -> dict[str, Any]:
         """Return ``spec.json`` of a run."""
         if run not in self._specs:
             found = self.run(run)
-            self._specs[run] = checks.spec(atomic.read_json(found.spec), str(found.spec), found.id)
+            self._specs[run] = checks.spec(self.raw_spec(run), str(found.spec), found.id)
         return self._specs[run]
 
     def outputs(self, run: str) -> dict[str, Any]:
@@ -175,8 +239,12 @@ class View:
                 self._resolve(node, item)
 
     def expected(self, name: str) -> Expected:
-        """Work out what step ``name`` would be made from."""
-        node = self.graph.node(name)
+        """Work out what step ``name`` would be made from (once)."""
+        if name not in self._expected:
+            self._expected[name] = self._expect(self.graph.node(name))
+        return self._expected[name]
+
+    def _expect(self, node: plan.Node) -> Expected:
         common = self._resolve(node, None)
         inputs, lacking = self._inputs(node)
         items = () if lacking else _items_of(node, inputs)
@@ -188,6 +256,11 @@ class View:
         return Expected(node, common, per_item, inputs, data, items, image, tuple(lacking), tuple(notes))
 
     def _resolve(self, node: plan.Node, item: str | None) -> params.Resolved:
+        if (node.name, item) not in self._resolved:
+            self._resolved[node.name, item] = self._put_together(node, item)
+        return self._resolved[node.name, item]
+
+    def _put_together(self, node: plan.Node, item: str | None) -> params.Resolved:
         marked = {change.keys for change in self.changes if change.value is not None}
         template = self.template.get(node.name) if self.with_template else None
         return params.resolve(
@@ -196,6 +269,10 @@ class View:
 
     def all_items(self) -> set[str]:
         """Return every tilt series that a head holds."""
+        return self._all_items
+
+    @cached_property
+    def _all_items(self) -> set[str]:
         found: set[str] = set()
         for run in self.heads.values():
             with suppress(StaprojError):

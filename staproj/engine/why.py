@@ -1,7 +1,25 @@
 """The one place that decides whether a step is fresh, and says why not.
 
 The planner, the command line and the screens all ask :func:`assess`; it compares the pre-image stored with
-the head of a step with the one its inputs and the manifest would give now, field by field.
+the head of a step with the one its inputs and the manifest would give now, field by field. No payload is
+opened: small records and ``stat`` only.
+
+States:
+
+=================== ============================================================= ==================
+state               meaning                                                       `run` makes it anew
+=================== ============================================================= ==================
+fresh               the head is what would be made now                            no
+soft                the same, but made by another version of the software         no
+stale               parameters, inputs, raw data or the stage's numbers differ    yes
+never-run           there is no complete run                                      yes
+unknown             the head's record has a form that this version cannot compare no, `rerun` does
+missing-recreatable files are gone that can be made again from what is there      if not cleared
+missing-lost        files are gone, and what they were made from is gone too      yes, it tries
+running, queued     a run is going on (queued: waits for its turn)                no
+unreachable         a run is going on elsewhere, or died there: nobody can tell   yes
+failed, interrupted the newest run ended so, and no head is good enough           yes
+=================== ============================================================= ==================
 
 A reason is ``{"kind", "field", "old", "new"}``:
 
@@ -12,10 +30,14 @@ param           ctf.defocus_max_um      a parameter of the step (or of one upstr
 item            ctf.TS_03[.name]        a tilt series came, went, or has another value of its own
 data            import.movies           raw data changed
 input           motion.tilt_series      an input has other content
-upstream        motion                  a step it depends on is itself not fresh
+upstream        motion                  a step it depends on is itself out of date
 cache_version   ctf                     the stage's numbers changed with the software
 stage           ctf                     the step runs another stage
+software        staproj, git            made by another version: nothing to do (soft)
+unknown         record_format           form of the record that this version cannot compare
 output          runs/…/out/…            a file of the head is gone or has another size
+cleared         runs/r0042-ctf          files were deleted on purpose: how many (old), bytes (new)
+lost            ctf                     what keeps missing files from being made again
 failed          ctf[.TS_03]             what the newest run said when it failed
 interrupted     ctf                     the newest run stopped without a word
 =============== ======================= ===========================================================
@@ -27,33 +49,43 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from staproj.engine import digest
-from staproj.engine.view import Expected, View
+from staproj.engine import accept, digest, environment
+from staproj.engine.reasons import ROOT_KINDS, Reason, explain, unique
+from staproj.engine.view import RECORD_FORMAT, Expected, View
 from staproj.errors import StaprojError
-from staproj.project import runs
+from staproj.project import cleared, runs
 
-ROOT_KINDS = ("param", "item", "data", "cache_version", "stage", "output")
-FRESH, STALE, NEVER_RUN, MISSING = "fresh", "stale", "never-run", "missing"
-_ABSENT = object()
+__all__ = ["Reason", "Verdict", "assess", "assess_all", "explain", "missing_outputs", "notes_on"]
 
-
-@dataclass(frozen=True)
-class Reason:
-    """One difference between what is and what should be."""
-
-    kind: str
-    field: str
-    old: Any
-    new: Any
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the four keys every front end shows."""
-        return {"kind": self.kind, "field": self.field, "old": self.old, "new": self.new}
+FRESH, SOFT, STALE, NEVER_RUN, UNKNOWN = "fresh", "soft", "stale", "never-run", "unknown"
+RECREATABLE, LOST = "missing-recreatable", "missing-lost"
+RUNNING, QUEUED, UNREACHABLE = "running", "queued", "unreachable"
+FAILED, INTERRUPTED = "failed", "interrupted"
+STATES = (
+    FRESH,
+    SOFT,
+    STALE,
+    NEVER_RUN,
+    UNKNOWN,
+    RECREATABLE,
+    LOST,
+    RUNNING,
+    QUEUED,
+    INTERRUPTED,
+    UNREACHABLE,
+    FAILED,
+)
+MOST_FILES = 20
+_SOFTWARE = ("staproj", "git")
 
 
 @dataclass
 class Verdict:
-    """State of one step. ``run`` is its head; ``latest`` the newest run, whatever became of it."""
+    """State of one step. ``run`` is its head; ``latest`` the newest run, whatever became of it.
+
+    ``outdated``: the head is not what would be made now (or there is none), so what depends on it is out of
+    date too. ``to_do``: a plain `run` makes the step anew.
+    """
 
     step: str
     stage: str
@@ -63,11 +95,14 @@ class Verdict:
     latest: str | None = None
     notes: list[str] = field(default_factory=list)
     expected: Expected | None = None
+    outdated: bool = True
+    to_do: bool = True
+    result: str = ""
 
     @property
     def fresh(self) -> bool:
-        """Tell whether there is nothing to do."""
-        return self.state == FRESH
+        """Tell whether there is nothing to do (and nothing going on)."""
+        return not self.to_do and self.state not in (RUNNING, QUEUED)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry of ``status --json``."""
@@ -76,6 +111,8 @@ class Verdict:
             "stage": self.stage,
             "state": self.state,
             "run": self.run,
+            "to_do": self.to_do,
+            "verdict": self.result,
             "reasons": [reason.as_dict() for reason in self.reasons],
         }
 
@@ -83,21 +120,16 @@ class Verdict:
 def assess_all(view: View) -> dict[str, Verdict]:
     """Judge every step, in order."""
     view.check()
-    newest = runs.latest_by_step(view.layout)
     verdicts: dict[str, Verdict] = {}
     for name in view.graph.nodes:
-        verdicts[name] = assess(view, name, verdicts, newest)
+        verdicts[name] = verdict = assess(view, name, verdicts)
+        verdict.result = _result(view, verdict.run)
     view.prints.save()
     return verdicts
 
 
 def assess(
-    view: View,
-    name: str,
-    upstream: Mapping[str, Verdict],
-    newest: Mapping[str, Any],
-    *,
-    only: Iterable[str] | None = None,
+    view: View, name: str, upstream: Mapping[str, Verdict], *, only: Iterable[str] | None = None
 ) -> Verdict:
     """Judge one step, given the verdicts on the steps before it.
 
@@ -108,8 +140,8 @@ def assess(
     verdict = Verdict(name, expected.node.spec.name, NEVER_RUN, head, notes=notes_on(view, expected))
     verdict.expected = expected
     if head is not None:
-        _compare(view, verdict, expected, head, upstream, only)
-    _look_at_newest(view, verdict, newest.get(name))
+        _judge_head(view, verdict, expected, head, upstream, only)
+    _look_at_newest(view, verdict)
     return verdict
 
 
@@ -123,7 +155,7 @@ def notes_on(view: View, expected: Expected) -> list[str]:
     return [*expected.notes, *told]
 
 
-def _compare(
+def _judge_head(
     view: View,
     verdict: Verdict,
     expected: Expected,
@@ -132,212 +164,169 @@ def _compare(
     only: Iterable[str] | None,
 ) -> None:
     """Set state and reasons of a step that has a head."""
-    name = verdict.step
+    strange = unknown_format(view, head)
+    if strange is not None:
+        verdict.state, verdict.reasons = UNKNOWN, [strange]
+        verdict.outdated = verdict.to_do = False
+        verdict.notes.append(f"`staproj rerun {verdict.step}` makes a run that can be compared")
+        return
     try:
         spec = view.spec(head)
-        gone = missing_outputs(view, head)
+        missing = absent(view, head)
     except StaprojError as error:
-        verdict.state = MISSING
-        verdict.reasons = [Reason("output", f"{name}: {head}", None, error.message)]
+        verdict.state = LOST
+        verdict.reasons = [Reason("output", f"{verdict.step}: {head}", None, error.message)]
         return
+    verdict.reasons = _differences(view, verdict, expected, spec, upstream, only)
+    verdict.outdated = bool(verdict.reasons)
+    verdict.to_do = verdict.outdated or bool(missing.gone)
+    if verdict.outdated:
+        verdict.state = STALE
+    else:
+        soft = software_changed(spec)
+        verdict.state = SOFT if soft else FRESH
+        verdict.reasons = soft
+    if missing.gone or missing.n_cleared:
+        _say_missing(view, verdict, head, missing)
+
+
+def _differences(
+    view: View,
+    verdict: Verdict,
+    expected: Expected,
+    spec: Mapping[str, Any],
+    upstream: Mapping[str, Verdict],
+    only: Iterable[str] | None,
+) -> list[Reason]:
+    """Return what makes the head differ from what would be made now."""
+    name = verdict.step
     if expected.image is None:
-        inputs = spec.get("inputs", {})
-        by_source = {f"{use['step']}.{use['port']}": use["run"] for use in inputs.values()}
-        verdict.reasons = [
-            Reason("input", source, by_source.get(source), None) for source in expected.lacking
-        ]
+        by_source = {f"{use['step']}.{use['port']}": use["run"] for use in spec.get("inputs", {}).values()}
+        reasons = [Reason("input", source, by_source.get(source), None) for source in expected.lacking]
     else:
         old, new = spec["preimage"], expected.image
         if only is not None and expected.node.spec.scope == "item":
             old, new = digest.restrict(old, only), digest.restrict(new, only)
+        standing, told = accept.stand_in(view.accepted, old, new)
+        verdict.notes += told
         new_inputs = {port: use.as_dict() for port, use in expected.inputs.items()}
-        verdict.reasons = explain(view, name, old, new, spec.get("inputs", {}), new_inputs)
+        reasons = explain(view, name, old, standing, spec.get("inputs", {}), new_inputs)
     for parent in dict.fromkeys(expected.node.parents()):
         above = upstream.get(parent)
-        if above is not None and not above.fresh:
-            verdict.reasons.append(Reason("upstream", parent, above.run, None))
-            verdict.reasons += [r for r in above.reasons if r.kind in ROOT_KINDS]
-    verdict.reasons = _unique(verdict.reasons)
-    verdict.state = STALE if verdict.reasons else FRESH
-    if gone:
-        verdict.reasons = [*gone, *verdict.reasons]
-        verdict.state = MISSING
+        if above is not None and above.outdated:
+            reasons.append(Reason("upstream", parent, above.run, None))
+            reasons += [r for r in above.reasons if r.kind in ROOT_KINDS]
+    return unique(reasons)
 
 
-def explain(
-    view: View,
-    step: str,
-    old: Mapping[str, Any],
-    new: Mapping[str, Any],
-    old_inputs: Mapping[str, Any],
-    new_inputs: Mapping[str, Any],
-) -> list[Reason]:
-    """Say what differs between two pre-images of a step, followed by what caused differing inputs."""
-    reasons = own_differences(step, old, new)
-    causes: list[Reason] = []
-    if old.get("scope") == new.get("scope") == "item":
-        both = set(old["items"]) & set(new["items"])  # items that came or went were said already
-        old, new = digest.restrict(old, both), digest.restrict(new, both)
-    for port in sorted({*old["inputs"], *new["inputs"]}):
-        before, after = old_inputs.get(port), new_inputs.get(port)
-        found = _input_differences(
-            old["inputs"].get(port), new["inputs"].get(port), before, after, port, step
-        )
-        reasons += found
-        if found and before and after:
-            causes += causes_of(view, str(before["run"]), str(after["run"]), set())
-    return _unique([*reasons, *causes])
-
-
-def causes_of(view: View, old_run: str, new_run: str, seen: set[tuple[str, str]]) -> list[Reason]:
-    """Follow two runs of an input upstream to the changes that made their outputs differ."""
-    if old_run == new_run or (old_run, new_run) in seen:
-        return []
-    seen.add((old_run, new_run))
+def unknown_format(view: View, run: str) -> Reason | None:
+    """Return the format of a run's record or pre-image if this version cannot compare it."""
     try:
-        old, new = view.spec(old_run), view.spec(new_run)
+        raw = view.raw_spec(run)
     except StaprojError:
-        return []
-    reasons = own_differences(str(new["step"]), old["preimage"], new["preimage"])
-    for port, after in new["inputs"].items():
-        before = old["inputs"].get(port)
-        if before and before["digest"] != after["digest"]:
-            reasons += causes_of(view, str(before["run"]), str(after["run"]), seen)
-    return [reason for reason in reasons if reason.kind in ROOT_KINDS]
+        return None
+    image = raw.get("preimage")
+    found = image.get("format") if isinstance(image, Mapping) else None
+    known = (
+        ("record_format", raw.get("record_format"), RECORD_FORMAT),
+        ("preimage.format", found, digest.PREIMAGE_FORMAT),
+    )
+    for name, value, expected in known:
+        if isinstance(value, int) and not isinstance(value, bool) and value != expected:
+            return Reason("unknown", name, value, expected)
+    return None
 
 
-def own_differences(step: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Reason]:
-    """Return differences of everything but the inputs."""
-    reasons: list[Reason] = []
-    if old["stage"] != new["stage"]:
-        return [Reason("stage", step, old["stage"], new["stage"])]
-    if old["cache_version"] != new["cache_version"]:
-        reasons.append(Reason("cache_version", step, old["cache_version"], new["cache_version"]))
-    if old["seed"] != new["seed"]:
-        reasons.append(Reason("param", "project.seed", old["seed"], new["seed"]))
-    reasons += _param_differences(step, old["params"], new["params"])
-    changed = {reason.field.rpartition(".")[2] for reason in reasons if reason.kind in ("param", "data")}
-    for item in sorted({*old["items"], *new["items"]}):
-        if item not in new["items"]:
-            reasons.append(Reason("item", f"{step}.{item}", "made", None))
-        elif item not in old["items"]:
-            reasons.append(Reason("item", f"{step}.{item}", None, "to be made"))
-        else:
-            reasons += _item_differences(step, item, old, new, changed)
-    return reasons
-
-
-def _param_differences(prefix: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Reason]:
-    reasons = []
-    for name in sorted({*old, *new}):
-        before, after = old.get(name, _ABSENT), new.get(name, _ABSENT)
-        if before == after and type(before) is type(after):
-            continue
-        if _is_data(before) or _is_data(after):
-            if _is_data(after) and after["data"] is None:
-                continue  # out of reach now: nobody can say that it changed
-            reasons.append(Reason("data", f"{prefix}.{name}", _show(before), _show(after)))
-        else:
-            reasons.append(Reason("param", f"{prefix}.{name}", _show(before), _show(after)))
-    return reasons
-
-
-def _item_differences(
-    step: str, item: str, old: Mapping[str, Any], new: Mapping[str, Any], changed: set[str]
-) -> list[Reason]:
-    """Return parameters that differ for one item beyond what differs for all."""
-    if item not in old["item_params"] and item not in new["item_params"]:
-        return []
-    before, after = digest.params_of_item(old, item), digest.params_of_item(new, item)
-    own = {*old["item_params"].get(item, {}), *new["item_params"].get(item, {})}
-    found = _param_differences(f"{step}.{item}", before, after)
+def software_changed(spec: Mapping[str, Any]) -> list[Reason]:
+    """Return how the software differs from that which made a run (version and commit; never in a key)."""
+    now, then = environment.software(), spec.get("software", {})
     return [
-        Reason("item", r.field, r.old, r.new)
-        for r in found
-        if (name := r.field.rpartition(".")[2]) in own or name not in changed
+        Reason("software", name, then.get(name), now.get(name))
+        for name in _SOFTWARE
+        if then.get(name) != now.get(name)
     ]
 
 
-def _input_differences(
-    old: Any,
-    new: Any,
-    before: Mapping[str, Any] | None,
-    after: Mapping[str, Any] | None,
-    port: str,
-    step: str,
-) -> list[Reason]:
-    if old == new:
-        return []
-    use = after or before or {"step": step, "port": port}
-    source = f"{use['step']}.{use['port']}"
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        both = sorted(set(old) & set(new))
-        differing = [item for item in both if old[item] != new[item]]
-        if not differing and set(old) == set(new):
-            return []
-        if differing and len(differing) < len(both):
-            return [Reason("input", f"{use['step']}.{i}.{use['port']}", old[i], new[i]) for i in differing]
-        if not differing:
-            gone, come = sorted(set(old) - set(new)), sorted(set(new) - set(old))
-            return [
-                *(Reason("input", f"{use['step']}.{i}.{use['port']}", old[i], None) for i in gone),
-                *(Reason("input", f"{use['step']}.{i}.{use['port']}", None, new[i]) for i in come),
-            ]
-    return [Reason("input", source, _one_digest(old), _one_digest(new))]
+@dataclass(frozen=True)
+class Absent:
+    """Files of a sealed run that are not there: lost ones, and how many were cleared on purpose."""
+
+    gone: list[Reason]
+    n_cleared: int
+    cleared_bytes: int
 
 
-def missing_outputs(view: View, run: str) -> list[Reason]:
-    """Return files of a sealed run that are gone or have another size (``stat`` only)."""
+def absent(view: View, run: str) -> Absent:
+    """Return which files of a sealed run are gone or have another size (``stat`` only)."""
     directory = view.run(run)
-    found = []
+    on_purpose = cleared.cleared_paths(directory)
+    gone, count, n_bytes = [], 0, 0
     for entry in view.outputs(run).get("files", []):
         path = directory.out / entry["path"]
         try:
             size: int | None = path.stat().st_size
         except OSError:
             size = None
-        if size != entry["size"]:
-            found.append(Reason("output", view.layout.relative(path), entry["size"], size))
-    return found
+        if size == entry["size"]:
+            continue
+        if size is None and entry["path"] in on_purpose:
+            count, n_bytes = count + 1, n_bytes + entry["size"]
+        else:
+            gone.append(Reason("output", view.layout.relative(path), entry["size"], size))
+    return Absent(gone, count, n_bytes)
 
 
-def _look_at_newest(view: View, verdict: Verdict, newest: Any) -> None:
+def missing_outputs(view: View, run: str) -> list[Reason]:
+    """Return files of a sealed run that nobody cleared and that are gone or have another size."""
+    return absent(view, run).gone
+
+
+def _say_missing(view: View, verdict: Verdict, head: str, missing: Absent) -> None:
+    """Say which files are gone, and whether they can be made again from what is there."""
+    from staproj.engine import recreate
+
+    found = missing.gone[:MOST_FILES]
+    if len(missing.gone) > MOST_FILES:
+        found.append(Reason("output", f"{len(missing.gone) - MOST_FILES} more files of {head}", None, None))
+    if missing.n_cleared:
+        place = view.layout.relative(view.run(head).path)
+        found.append(Reason("cleared", place, missing.n_cleared, missing.cleared_bytes))
+    if verdict.outdated and not missing.gone:
+        verdict.reasons += found  # they are made anew with other values anyhow
+        return
+    possible, blocked = recreate.recreatable(view, head, view.memo)
+    verdict.state = RECREATABLE if possible else LOST
+    told = [] if possible else [Reason("lost", verdict.step, None, blocked)]
+    verdict.reasons = [*told, *found, *verdict.reasons]
+
+
+def _result(view: View, head: str | None) -> str:
+    """Return how the head of a step went, in its own words."""
+    if head is None:
+        return ""
+    try:
+        return str(runs.state_of(view.run(head)).event.get("verdict") or "")
+    except StaprojError:
+        return ""
+
+
+def _look_at_newest(view: View, verdict: Verdict) -> None:
     """Let a newer run that is going on, failed or broke off show in the state."""
+    newest = view.newest.get(verdict.step)
     if newest is None:
         return
     verdict.latest = newest.id
     if newest.id == verdict.run:
         return
     found = runs.state_of(view.layout.run(newest))
-    if found.state in ("running", "unreachable"):
+    if found.state in (RUNNING, QUEUED, UNREACHABLE):
         verdict.state = found.state
-    elif found.state == "failed" and not verdict.fresh:
-        verdict.state = "failed"
+    elif found.state == FAILED and verdict.to_do:
+        verdict.state = FAILED
         failed = found.event.get("items") or {}
-        told = [Reason("failed", f"{verdict.step}.{item}", None, text) for item, text in failed.items()]
-        told = told or [Reason("failed", verdict.step, None, found.event.get("message"))]
+        told = [Reason(FAILED, f"{verdict.step}.{item}", None, text) for item, text in failed.items()]
+        told = told or [Reason(FAILED, verdict.step, None, found.event.get("message"))]
         verdict.reasons = [*told, *verdict.reasons]
-    elif found.state == "interrupted" and not verdict.fresh:
-        verdict.state = "interrupted"
-        verdict.reasons = [Reason("interrupted", verdict.step, newest.id, None), *verdict.reasons]
-
-
-def _is_data(value: Any) -> bool:
-    return isinstance(value, Mapping) and set(value) == {"data"}
-
-
-def _show(value: Any) -> Any:
-    if value is _ABSENT:
-        return None
-    return value["data"] if _is_data(value) else value
-
-
-def _one_digest(value: Any) -> Any:
-    return digest.digest_of(value) if isinstance(value, Mapping) else value
-
-
-def _unique(reasons: Iterable[Reason]) -> list[Reason]:
-    seen: dict[str, Reason] = {}
-    for reason in reasons:
-        seen.setdefault(repr(reason), reason)
-    return list(seen.values())
+    elif found.state == INTERRUPTED and verdict.to_do:
+        verdict.state = INTERRUPTED
+        verdict.reasons = [Reason(INTERRUPTED, verdict.step, newest.id, None), *verdict.reasons]

@@ -303,7 +303,7 @@ def test_damaged_records_are_named(project: Project, damage: bytes):
     for name in ("spec.json", "outputs.json"):
         (project.root / "runs" / "r0004-mean" / name).write_bytes(damage)
         step = next(s for s in project.status()["steps"] if s["step"] == "mean")
-        assert step["state"] == "missing"
+        assert step["state"] == "missing-lost"
         assert project.ls("mean")
     with pytest.raises(StaprojError):
         project.show("r0004")

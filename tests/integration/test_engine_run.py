@@ -318,11 +318,11 @@ def test_value_of_an_item_that_is_not_made_yet(project: Project):
 
 
 def test_missing_output_is_said(project: Project):
-    """A deleted file of a head gives "missing" with its name; run makes it again, from what is left."""
+    """A deleted file of a head gives "missing-recreatable" with its name; run makes it again."""
     project.run()
     (project.root / "runs" / "r0002-shift" / "out" / "TS_01" / "stack.bin").unlink()
     step = next(s for s in project.status()["steps"] if s["step"] == "shift")
-    assert step["state"] == "missing"
+    assert step["state"] == "missing-recreatable"
     assert step["reasons"][0]["field"] == "runs/r0002-shift/out/TS_01/stack.bin"
     toy.CALLS.clear()
     project.run()
