@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,6 +94,7 @@ def run_shift(inputs: dict[str, Any], params: ShiftParams, ctx: StageContext) ->
         raise OSError(errno.ENOSPC, "No space left on device")
     if callable(action):
         action(ctx)
+    _obey_orders(ctx)
     data = data + params.offset_px
     if params.rounded:
         data = np.round(data)
@@ -101,6 +105,23 @@ def run_shift(inputs: dict[str, Any], params: ShiftParams, ctx: StageContext) ->
     ctx.verdict(f"mean {data.mean():.1f}")
     ctx.log("added")
     return {"tilt_series": tilt_series(ctx, str(ctx.item), data)}
+
+
+def _obey_orders(ctx: StageContext) -> None:
+    """Do what a file named after the item says: the way to switch what worker processes do."""
+    place = os.environ.get("TOY_ORDERS")
+    if place is None or not (Path(place) / str(ctx.item)).exists():
+        return
+    order = (Path(place) / str(ctx.item)).read_text()
+    if order == "fail":
+        raise ValueError("ordered")
+    if order == "die":
+        os.kill(os.getpid(), 9)
+    if order == "wait":
+        (Path(place) / f"{ctx.item}.waits").touch()
+        for _ in range(600):
+            time.sleep(0.1)
+            ctx.check_cancelled()
 
 
 def run_mean(inputs: dict[str, Any], params: MeanParams, ctx: StageContext) -> dict[str, Any]:
