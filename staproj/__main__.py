@@ -1,6 +1,17 @@
-"""Run the command line as ``python -m staproj``."""
+"""Run the command line as ``python -m staproj``; or be one of the two processes of a job."""
 
-from staproj.cli.main import main
+import sys
+
+
+def _start() -> None:
+    if sys.argv[1:2] in (["_supervise"], ["_work"]) and len(sys.argv) == 4:
+        from staproj.api.jobs import serve  # no command line is loaded for these
+
+        sys.exit(serve(*sys.argv[1:]))
+    from staproj.cli.main import main
+
+    main()
+
 
 if __name__ == "__main__":
-    main()
+    _start()

@@ -18,6 +18,7 @@ from staproj.errors import UsageError
 from staproj.project.layout import Layout, find_root
 
 if TYPE_CHECKING:
+    from staproj.api.jobs import Jobs
     from staproj.project.record import RunRecord
 
 
@@ -62,6 +63,13 @@ class Project:
             Path(path), template, movies=movies, mdoc=mdoc, gain=gain, name=name, sets=dict(sets or {})
         )
         return cls(Path(os.path.abspath(path)))
+
+    @property
+    def jobs(self) -> Jobs:
+        """Work that goes on without a terminal."""
+        from staproj.api.jobs import Jobs
+
+        return Jobs(self.root)
 
     # ------------------------------------------------------------------------------------------ running
     def run(

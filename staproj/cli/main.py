@@ -33,6 +33,10 @@ COMMANDS = (
     (START, "new", "begin:new", "Make a project directory from a template and your data."),
     (WORK, "run", "execute:run", "Run what is missing or stale, up to a step."),
     (WORK, "rerun", "execute:rerun", "Run a step again with other parameters; the old run is kept."),
+    (WORK, "resume", "execute:resume", "Go on with what was interrupted, and all that was to follow."),
+    (WORK, "jobs", "jobs:jobs", "List what is running, waiting, interrupted or done."),
+    (WORK, "watch", "jobs:watch", "Follow a job that goes on without a terminal."),
+    (WORK, "cancel", "jobs:cancel", "Stop a job; what is finished is kept."),
     (LOOK, "status", "look:status", "Show each step: fresh, stale and why, missing, failed."),
     (LOOK, "ls", "look:ls", "List all runs."),
     (

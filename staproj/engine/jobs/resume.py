@@ -1,0 +1,85 @@
+"""What `staproj resume` goes on with."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from staproj.engine.jobs import record
+from staproj.errors import LockedError, StaprojError, UsageError
+from staproj.project import atomic, runs
+from staproj.project.layout import JobDir, Layout, RunDir
+
+
+def plan(layout: Layout, run: str | None) -> dict[str, Any] | None:
+    """Return the arguments of the job that goes on with ``run`` (``None``: the last one interrupted).
+
+    They are those of the job that was interrupted, so that it ends where that was to end, and ``run`` and
+    ``original`` ("run" or "rerun"). A run that no job made is gone on with up to its own step.
+
+    Raises
+    ------
+    UsageError
+        If the run is complete or failed.
+    LockedError
+        If it is being computed.
+    """
+    directory = layout.find_run(run) if run is not None else _newest_interrupted(layout)
+    if directory is not None:
+        _check(directory)
+        job = _job_of(layout, directory.id)
+    else:
+        job = _newest_stopped_job(layout)
+        if job is None:
+            return None
+    step = directory.name.step if directory is not None else None
+    found: dict[str, Any] = {"original": "run", "targets": [step] if step else None}
+    if job is not None:
+        with suppress(StaprojError):
+            asked = record.read(job)
+            own = {"original": asked["kind"]} if asked["kind"] != "resume" else {}
+            found = {**asked["arguments"], **own}
+    return {**found, "run": directory.id if directory is not None else None}
+
+
+def _newest_interrupted(layout: Layout) -> RunDir | None:
+    """Return the newest interrupted run that is still the newest of its step."""
+    for name in sorted(runs.latest_by_step(layout).values(), reverse=True):
+        directory = layout.run(name)
+        if not directory.is_sealed() and runs.state_of(directory).state == "interrupted":
+            return directory
+    return None
+
+
+def _newest_stopped_job(layout: Layout) -> JobDir | None:
+    """Return the newest job if it was stopped (between two runs, or before the first)."""
+    for job in record.all_jobs(layout)[:1]:
+        if record.state_of(job).state in {"interrupted", "cancelled"}:
+            return job
+    return None
+
+
+def _check(run: RunDir) -> None:
+    found = runs.state_of(run)
+    if found.state in {"running", "queued"}:
+        raise LockedError(f"{run.id} is {found.state}", hint=f"`staproj watch {run.id}` follows it")
+    if found.state == "unreachable":
+        raise LockedError(
+            f"{run.id} runs on {found.event.get('host')}, which cannot be asked from here",
+            hint="see there; if that machine is gone, `staproj run` makes a new run",
+        )
+    if found.state != "interrupted":
+        words = "is complete" if found.state == "sealed" else f"is {found.state}"
+        step = run.name.step
+        raise UsageError(
+            f"{run.id} {words}: there is nothing to resume",
+            hint=f"`staproj run {step}` runs {step} where needed",
+        )
+
+
+def _job_of(layout: Layout, run: str) -> JobDir | None:
+    """Return the newest job that worked on a run."""
+    for job in record.all_jobs(layout):
+        if any(event.get("run") == run for event in atomic.read_lines(job.events)):
+            return job
+    return None
