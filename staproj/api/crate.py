@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, metadata
 from typing import Any
 from urllib.parse import quote
 
@@ -80,9 +82,9 @@ def crate(
     return graph.document(name, license_, author)
 
 
-def write_text(metadata: Mapping[str, Any]) -> str:
+def write_text(content: Mapping[str, Any]) -> str:
     """Return the crate as text."""
-    return json.dumps(metadata, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n"
 
 
 def _here(view: View) -> Where:
@@ -110,7 +112,7 @@ class _Graph:
     def put(self, id_: str, kind: str, /, **facts: Any) -> dict[str, str]:
         """Add an entity, or refer to the one that is there; facts that are ``None`` are left out."""
         if id_ not in self.entities:
-            kept = {key: value for key, value in facts.items() if value not in (None, "", [])}
+            kept = {key: _compact(value) for key, value in facts.items() if value not in (None, "", [])}
             self.entities[id_] = {"@id": id_, "@type": kind, **kept}
         return {"@id": id_}
 
@@ -167,7 +169,7 @@ class _Graph:
             identifier=f"urn:uuid:{facts['uuid']}" if facts["uuid"] else None,
             instrument=self._software(facts), agent=self._agent(facts),
             startTime=_iso(facts["started"] or facts["created"]), endTime=_iso(facts["ended"]),
-            actionStatus={"@id": _STATUS[facts["state"]]} if facts["state"] in _STATUS else None,
+            actionStatus=_STATUS.get(facts["state"]),
             error=(facts["error"] or "no reason on record") if failed else None,
             object=self._objects(facts, identifier),
             result=[self.output(facts["run"], file["path"]) for file in facts["files"]],
@@ -193,12 +195,16 @@ class _Graph:
     def _software(self, facts: Mapping[str, Any]) -> dict[str, str]:
         software = facts["software"] or {}
         version, commit = str(software.get("staproj", "unknown")), software.get("git")
-        full = f"{version} (commit {commit})" if commit else version
+        home = _home()
+        name = quote(version) + (f":{quote(str(commit), safe='')}" if commit else "")
         return self.put(
-            f"urn:staproj:{quote(version)}" + (f":{quote(str(commit), safe='')}" if commit else ""),
-            "SoftwareApplication", name="staproj", softwareVersion=full, url="urn:staproj",
+            f"{home}#{name}" if home else f"urn:staproj:{name}",
+            "SoftwareApplication",
+            name="staproj",
+            softwareVersion=f"{version} (commit {commit})" if commit else version,
+            url=home,
             description=f"cryo-ET subtomogram averaging, in Python {software.get('python', 'unknown')}",
-        )  # fmt: skip
+        )
 
     def _agent(self, facts: Mapping[str, Any]) -> dict[str, str]:
         who = facts["who"]
@@ -234,7 +240,7 @@ class _Graph:
             "datePublished": _iso(now()),
             "license": {"@id": stated},
             "conformsTo": {"@id": PROFILE},
-            "author": self._authors(author),
+            **self._authors(author),
             "hasPart": [{"@id": part} for part in self.parts],
             "mentions": [{"@id": action} for action in self.actions],
         }
@@ -245,20 +251,38 @@ class _Graph:
             "about": {"@id": "./"},
         }
         profile = {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
-        kept = {key: value for key, value in root.items() if value not in ([], None)}
+        kept = {key: _compact(value) for key, value in root.items() if value not in ([], None)}
         return {"@context": [*CONTEXT], "@graph": [head, kept, profile, *self.entities.values()]}
 
-    def _authors(self, author: Mapping[str, str] | None) -> list[dict[str, str]]:
+    def _authors(self, author: Mapping[str, str] | None) -> dict[str, Any]:
+        """Return ``author`` and, where an institute is named, ``publisher`` of the crate."""
         if not author:
-            return [{"@id": person} for person in self.people]
-        place = author.get("affiliation_url") or "#affiliation"
-        affiliation = None
+            return {"author": [{"@id": person} for person in self.people]}
+        found: dict[str, Any] = {}
         if author.get("affiliation"):
-            affiliation = self.put(
-                place, "Organization", name=author["affiliation"], url=author.get("affiliation_url")
+            url = author.get("affiliation_url")
+            found["publisher"] = self.put(
+                url or "#affiliation", "Organization", name=author["affiliation"], url=url
             )
-        identifier = author.get("orcid") or "#author"
-        return [self.put(identifier, "Person", name=author["name"], affiliation=affiliation)]
+        person = author.get("orcid") or "#author"
+        found["author"] = self.put(person, "Person", name=author["name"], affiliation=found.get("publisher"))
+        return found
+
+
+@cache
+def _home() -> str | None:
+    """Return the address that the installed package names as its home, if it names one."""
+    try:
+        lines = metadata("staproj").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return None
+    pairs = [line.partition(",") for line in lines]
+    return next((url.strip() for name, _, url in pairs if name.strip().lower() == "homepage"), None)
+
+
+def _compact(value: Any) -> Any:
+    """Return a list of one as that one, as RO-Crate wants it."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _iso(text: str | None) -> str | None:
