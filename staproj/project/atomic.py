@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from staproj.errors import StorageError
+from staproj.project import reading
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _READ_TRIES = 3
+MAX_EVENTS = 200_000
+_CROWDED_BYTES = 4 << 20
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -68,28 +73,37 @@ def fsync_file(path: Path) -> None:
         os.fsync(handle.fileno())
 
 
-def write_bytes(path: Path, data: bytes, *, sync_dir: bool = True) -> None:
+def temporary_of(path: Path) -> Path:
+    """Return the name under which this process writes a file before it takes the place of ``path``."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def write_bytes(path: Path, data: bytes, *, sync_dir: bool = True, sync: bool = True) -> None:
     """Replace ``path`` by ``data`` in one step.
 
-    ``sync_dir=False`` leaves it to a later :func:`fsync_dir` to make the rename durable.
+    ``sync_dir=False`` leaves it to a later :func:`fsync_dir` to make the rename durable. ``sync=False`` waits
+    for nothing: whole for every other process, but a power cut may leave an empty file (caches, and records
+    that are fsynced before anything relies on them).
 
     Raises
     ------
     StorageError
         If the disk is full or not writable; the old file is then still whole.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = temporary_of(path)
     with storage_errors(path):
         try:
-            with temporary.open("wb") as handle:
+            temporary.unlink(missing_ok=True)
+            with temporary.open("xb") as handle:  # never through a link that lies there
                 handle.write(data)
                 handle.flush()
-                os.fsync(handle.fileno())
+                if sync:
+                    os.fsync(handle.fileno())
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    if sync_dir:
+    if sync and sync_dir:
         fsync_dir(path.parent)
 
 
@@ -98,10 +112,10 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, value: Any, *, sync_dir: bool = True) -> None:
+def write_json(path: Path, value: Any, *, sync_dir: bool = True, sync: bool = True) -> None:
     """Replace ``path`` by indented JSON in one step (no NaN or infinity)."""
     text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    write_bytes(path, text.encode(), sync_dir=sync_dir)
+    write_bytes(path, text.encode(), sync_dir=sync_dir, sync=sync)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -115,7 +129,9 @@ def read_json(path: Path) -> dict[str, Any]:
     problem = ""
     for attempt in range(_READ_TRIES):
         try:
-            value = _parse(path.read_bytes())
+            value = reading.parse_json(reading.read_bytes(path))
+        except StorageError:
+            raise
         except (OSError, ValueError, RecursionError) as error:
             problem = str(error)
             if isinstance(error, FileNotFoundError):
@@ -131,34 +147,50 @@ def read_json(path: Path) -> dict[str, Any]:
     )
 
 
-def _parse(raw: bytes) -> Any:
-    """Read JSON; half characters (lone surrogates), which no text file can hold, are refused."""
-    value = json.loads(raw)
-    if b"\\ud" in raw.lower():
-        json.dumps(value, ensure_ascii=False).encode()
-    return value
-
-
 def append_line(path: Path, event: Mapping[str, Any], *, durable: bool = False) -> None:
     """Append one JSON line; ``durable`` waits until it is on the disk."""
     line = json.dumps(event, allow_nan=False, ensure_ascii=False) + "\n"
-    with storage_errors(path), path.open("ab") as handle:
+    with storage_errors(path), open_to_append(path) as handle:
         handle.write(line.encode())
         handle.flush()
         if durable:
             os.fsync(handle.fileno())
 
 
+def open_to_append(path: Path) -> BinaryIO:
+    """Open a file to add to its end (made if it is not there), never through a link.
+
+    Raises
+    ------
+    OSError
+        If it is a link, or cannot be written to.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o666), "ab")
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read JSON lines; a torn or damaged line is left out."""
-    events: list[dict[str, Any]] = []
+    """Read JSON lines; a torn or damaged line is left out, and of a huge file all but its end.
+
+    Raises
+    ------
+    StorageError
+        If it is not a regular file.
+    """
     try:
-        raw = path.read_bytes()
+        raw, skipped = reading.read_end(path, reading.MAX_RECORD_BYTES)
+    except StorageError:
+        raise
     except OSError:
-        return events
-    for line in raw.splitlines():
+        return []
+    if reading.is_crowded(raw):
+        raw, skipped = raw[-_CROWDED_BYTES:], skipped + max(0, len(raw) - _CROWDED_BYTES)
+    events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
+    for number, line in enumerate(io.BytesIO(raw)):
+        if skipped and number == 0:
+            continue  # the end of a line that began before
         with suppress(ValueError, RecursionError):
-            event = _parse(line)
+            event = reading.parse_json(line)
             if isinstance(event, dict):
                 events.append(event)
-    return events
+    return list(events)

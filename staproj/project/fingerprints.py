@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from staproj.errors import InputError, StorageError
-from staproj.project import atomic
+from staproj.project import atomic, reading
 from staproj.project.layout import Layout
 
 _MIB = 1 << 20
@@ -24,22 +24,24 @@ _CHUNK = 4 * _MIB
 
 def quick_fingerprint(path: Path) -> str:
     """Return ``q:`` + SHA-256 of the file's size, first MiB and last MiB."""
-    with path.open("rb") as handle:
+    with reading.open_regular(path) as handle:
         size = os.fstat(handle.fileno()).st_size
         digest = hashlib.sha256(str(size).encode() + b"\n")
-        digest.update(handle.read(_MIB))
+        digest.update(handle.read(_MIB) or b"")
         if size > _MIB:
             handle.seek(max(_MIB, size - _MIB))
-            digest.update(handle.read(_MIB))
+            digest.update(handle.read(_MIB) or b"")
     return "q:" + digest.hexdigest()
 
 
 def sha256_file(path: Path) -> str:
     """Return ``sha256:`` + digest of all bytes."""
     digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while chunk := handle.read(_CHUNK):
+    with reading.open_regular(path) as handle:
+        left = os.fstat(handle.fileno()).st_size  # a file that grows without end is read this far
+        while left > 0 and (chunk := handle.read(min(_CHUNK, left))):
             digest.update(chunk)
+            left -= len(chunk)
     return "sha256:" + digest.hexdigest()
 
 
@@ -52,7 +54,7 @@ class Fingerprints:
         self._changed = False
         self._known: dict[str, list[Any]] = {}
         with suppress(OSError, ValueError, RecursionError):
-            data = json.loads(layout.fingerprints.read_bytes())
+            data = reading.parse_json(reading.read_bytes(layout.fingerprints))
             if isinstance(data, dict):
                 self._known = {k: v for k, v in data.items() if isinstance(v, list) and len(v) == 4}
 
@@ -66,6 +68,8 @@ class Fingerprints:
         """
         try:
             return self._lookup("q", path)
+        except StorageError as error:
+            raise InputError(f"cannot read: {error.message}", where=str(path)) from error
         except OSError as error:
             raise InputError(
                 f"cannot read: {error.strerror}", where=str(path), hint="check the path and its permissions"
@@ -77,7 +81,7 @@ class Fingerprints:
 
     def remember(self, path: Path, digest: str) -> None:
         """Note a digest that was worked out elsewhere."""
-        self._put(self._layout.relative(path), path.stat(), digest)
+        self._put(self._layout.relative(path), reading.stat_regular(path), digest)
 
     def save(self) -> None:
         """Write the cache if something was added; a project that cannot be written to is left as it is."""
@@ -89,7 +93,7 @@ class Fingerprints:
             self._changed = False
 
     def _lookup(self, kind: str, path: Path) -> str:
-        stat = path.stat()
+        stat = reading.stat_regular(path)
         key = self._layout.relative(path)
         entry = self._known.get(key, [])
         known = entry[:3] == [stat.st_size, stat.st_mtime_ns, stat.st_ino]
