@@ -22,17 +22,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from staproj.errors import FormatError
-from staproj.project import atomic
-from staproj.project.layout import WHOLE
+from staproj.errors import FormatError, StorageError
+from staproj.project import atomic, reading
+from staproj.project.fingerprints import sha256_file
+from staproj.project.layout import ITEM_NAME, WHOLE, RunDir
 
 if TYPE_CHECKING:
     import h5py
     import numpy as np
     from numpy.typing import NDArray
 
+    from staproj.formats import hdf5
+
 RECORD_FORMAT = 1
 PREVIEW_MAX_PX = 256
+MAX_BYTES = 256 << 20
 _COMPRESS_FROM = 4096
 
 
@@ -83,19 +87,23 @@ class RunRecord:
         return self.items[item]
 
 
+def item_bytes(record: ItemRecord) -> bytes:
+    """Return the file of the record of one item."""
+    return _image(lambda handle: _put_item(handle.create_group("item"), record))
+
+
 def write_item(path: Path, record: ItemRecord) -> None:
-    """Write the record of one item in one step (``item.json`` beside it makes it durable)."""
-    _write(path, lambda handle: _put_item(handle.create_group("item"), record))
+    """Write the record of one item in one step."""
+    atomic.write_bytes(path, item_bytes(record), sync_dir=False)
 
 
-def write_run(
-    path: Path,
+def run_bytes(
     *,
     attributes: Mapping[str, str],
     params: Mapping[str, Mapping[str, Any]],
     items: Mapping[str | None, Path],
-) -> None:
-    """Join the records of all items (their files) into the record of the run.
+) -> bytes:
+    """Join the records of all items (their files) into the record of the run; return its file.
 
     ``params`` is ``{name: {"value": …, "layer": …}}``.
     """
@@ -115,60 +123,98 @@ def write_run(
             with h5py.File(items[item], "r", locking=False) as part:
                 part.copy("item", group, name=item or WHOLE)
 
-    _write(path, fill)
+    return _image(fill)
+
+
+def write_run(
+    path: Path,
+    *,
+    attributes: Mapping[str, str],
+    params: Mapping[str, Mapping[str, Any]],
+    items: Mapping[str | None, Path],
+) -> None:
+    """Write the record of a run in one step; arguments as of :func:`run_bytes`."""
+    atomic.write_bytes(path, run_bytes(attributes=attributes, params=params, items=items), sync_dir=False)
 
 
 def read_run(path: Path) -> RunRecord:
-    """Read ``meta.h5``.
+    """Read ``meta.h5``. Where the run is sealed, its bytes are compared with the seal before HDF5 sees them.
 
     Raises
     ------
     FormatError
-        If it is missing or damaged.
+        If it is missing, damaged, not what was sealed, or holds anything but numbers and text.
     """
-    import h5py
+    from staproj.formats import hdf5
 
     try:
-        with h5py.File(path, "r", locking=False) as handle:
-            params = handle["params"]
+        _check_seal(path)
+        with hdf5.open_file(path, max_bytes=MAX_BYTES) as handle:
+            params, items = handle.group("params"), handle.group("items")
             return RunRecord(
-                run=str(handle.attrs["run"]),
-                step=str(handle.attrs["step"]),
-                stage=str(handle.attrs["stage"]),
-                key=str(handle.attrs["key"]),
-                params={name: json.loads(value) for name, value in params.attrs.items()},
-                layers={name: str(value) for name, value in params["layers"].attrs.items()},
+                run=str(handle.attribute("run")),
+                step=str(handle.attribute("step")),
+                stage=str(handle.attribute("stage")),
+                key=str(handle.attribute("key")),
+                params={k: reading.parse_json(v.encode()) for k, v in params.attributes().items()},
+                layers={k: str(v) for k, v in params.group("layers").attributes().items()},
                 items={
-                    None if name == WHOLE else name: _get_item(group)
-                    for name, group in handle["items"].items()
+                    None if name == WHOLE else name: _get_item(items.group(name))
+                    for name in _item_names(items)
                 },
             )
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except StorageError as error:
+        raise FormatError(error.message, where=error.where, hint=error.hint) from error
+    except (*hdf5.DAMAGE, RecursionError) as error:
         raise FormatError(
             f"the record of this run cannot be read: {error}", where=str(path), hint="rerun the step"
         ) from error
 
 
 def read_item(path: Path) -> ItemRecord:
-    """Read the record of one item."""
-    import h5py
+    """Read the record of one item.
+
+    Raises
+    ------
+    FormatError
+        If it is missing or damaged.
+    """
+    from staproj.formats import hdf5
 
     try:
-        with h5py.File(path, "r", locking=False) as handle:
-            return _get_item(handle["item"])
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        reading.stat_regular(path)
+        with hdf5.open_file(path, max_bytes=MAX_BYTES) as handle:
+            return _get_item(handle.group("item"))
+    except (*hdf5.DAMAGE, RecursionError) as error:
         raise FormatError(f"the record of this item cannot be read: {error}", where=str(path)) from error
 
 
-def _write(path: Path, fill: Callable[[h5py.File], None]) -> None:
-    """Put the file together in memory: HDF5 that meets a full disk half-way can take the process down."""
+def _check_seal(path: Path) -> None:
+    """Compare the record with its digest in the seal: the HDF5 library may crash on damaged files."""
+    reading.stat_regular(path)
+    sealed = RunDir(path.parent).sealed
+    if not sealed.is_file():
+        return
+    proof = atomic.read_json(sealed).get("sha256")
+    wanted = proof.get(path.name) if isinstance(proof, dict) else None
+    if not isinstance(wanted, str) or sha256_file(path) != wanted:
+        raise StorageError(
+            "the record of this run is not what was sealed",
+            where=str(path),
+            hint="restore this file from a copy, or rerun the step",
+        )
+
+
+def _image(fill: Callable[[h5py.File], None]) -> bytes:
+    """Put a file together in memory: HDF5 that meets a full disk half-way can take the process down."""
     import h5py
 
-    with h5py.File(path.name, "w", driver="core", backing_store=False, track_order=False) as handle:
+    with h5py.File(
+        f"record-{id(fill)}", "w", driver="core", backing_store=False, track_order=False
+    ) as handle:
         fill(handle)
         handle.flush()
-        image = handle.id.get_file_image()
-    atomic.write_bytes(path, image, sync_dir=False)
+        return bytes(handle.id.get_file_image())
 
 
 def _put_item(group: h5py.Group, record: ItemRecord) -> None:
@@ -211,31 +257,47 @@ def _put_array(group: h5py.Group, name: str, values: NDArray[Any]) -> None:
     group.create_dataset(name, data=data, compression=compress)
 
 
-def _get_item(group: h5py.Group) -> ItemRecord:
-    return ItemRecord(
-        metrics={name: float(value) for name, value in group["metrics"].attrs.items()},
-        units={name: str(value) for name, value in group["units"].attrs.items()},
-        tables={
-            name: {column: _get_array(data) for column, data in table.items()}
-            for name, table in group["tables"].items()
-        },
-        table_docs={name: str(table.attrs.get("doc", "")) for name, table in group["tables"].items()},
-        curves={
-            name: Curve(part["x"][()], part["y"][()], str(part.attrs["x_label"]), str(part.attrs["y_label"]))
-            for name, part in group["curves"].items()
-        },
-        previews={name: data[()] for name, data in group["previews"].items()},
-        verdict=str(group.attrs["verdict"]),
-        warning=bool(group.attrs["warning"]),
-        fallbacks=[str(text) for text in json.loads(group.attrs["fallbacks"])],
-        wall_s=float(group.attrs["wall_s"]),
-        cpu_s=float(group.attrs["cpu_s"]),
-        peak_rss_bytes=int(group.attrs["peak_rss_bytes"]),
+def _get_item(group: hdf5.Group) -> ItemRecord:
+    metrics, units = group.group("metrics"), group.group("units")
+    tables, curves, previews = group.group("tables"), group.group("curves"), group.group("previews")
+    found = ItemRecord(
+        metrics={name: float(value) for name, value in metrics.attributes().items()},
+        units={name: str(value) for name, value in units.attributes().items()},
+        previews={name: previews.array(name) for name in previews.names()},
+        verdict=str(group.attribute("verdict")),
+        warning=bool(group.attribute("warning")),
+        fallbacks=[str(text) for text in reading.parse_json(group.attribute("fallbacks").encode())],
+        wall_s=float(group.attribute("wall_s")),
+        cpu_s=float(group.attribute("cpu_s")),
+        peak_rss_bytes=int(group.attribute("peak_rss_bytes")),
     )
+    for name in tables.names():
+        table = tables.group(name)
+        found.tables[name] = {column: _text(table.array(column)) for column in table.names()}
+        found.table_docs[name] = str(table.attribute("doc")) if table.has_attribute("doc") else ""
+        if len({len(values) for values in found.tables[name].values()}) > 1:
+            raise ValueError(f"the columns of table {name!r} are not equally long")
+    for name in curves.names():
+        curve = curves.group(name)
+        x, y = curve.array("x"), curve.array("y")
+        if x.ndim != 1 or x.shape != y.shape or x.dtype.kind not in "fiu" or y.dtype.kind not in "fiu":
+            raise ValueError(f"curve {name!r} has x {x.dtype} {x.shape} and y {y.dtype} {y.shape}")
+        found.curves[name] = Curve(x, y, str(curve.attribute("x_label")), str(curve.attribute("y_label")))
+    for name, picture in found.previews.items():
+        if picture.ndim != 2 or picture.dtype.kind != "u":
+            raise ValueError(f"preview {name!r} is not a picture")
+    return found
 
 
-def _get_array(data: h5py.Dataset) -> NDArray[Any]:
+def _item_names(items: hdf5.Group) -> list[str]:
+    names = items.names()
+    for name in names:
+        if name != WHOLE and not ITEM_NAME.match(name):
+            raise ValueError(f"{name!r} is not a usable name of a tilt series")
+    return names
+
+
+def _text(values: NDArray[Any]) -> NDArray[Any]:
     import numpy as np
 
-    values: NDArray[Any] = data[()]
     return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
