@@ -91,7 +91,7 @@ class Checkpoints:
         self._directory.mkdir(parents=True, exist_ok=True)
         place = self._directory / ".object.h5"
         try:
-            write_artifact(place, value, project_root=self._directory)
+            write_artifact(place, value, project_root=self._directory, sync=False)
             return np.frombuffer(place.read_bytes(), dtype=np.uint8)
         finally:
             place.unlink(missing_ok=True)

@@ -19,7 +19,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from staproj.engine import attempts, checkpoints, digest, environment, outputs, resources, runlog, spec
+from staproj.engine import (
+    attempts,
+    checkpoints,
+    digest,
+    environment,
+    outputs,
+    resources,
+    runlog,
+    sealing,
+    spec,
+)
 from staproj.engine.crew import Crew, Listener
 from staproj.engine.events import Progress, ProgressEvent, ignore
 from staproj.engine.items import ItemTask
@@ -34,7 +44,6 @@ from staproj.errors import (
     UsageError,
 )
 from staproj.project import atomic, record, runs
-from staproj.project.fingerprints import sha256_file
 from staproj.project.layout import RunDir
 
 
@@ -191,12 +200,12 @@ class _Work:
             with atomic.storage_errors(self.run.path):
                 self.attempt.out.mkdir(parents=True)
                 self.run.log.parent.mkdir()
-            atomic.write_json(self.run.spec, self._spec(), sync_dir=False)
-            atomic.write_json(self.run.env, env, sync_dir=False)
+            atomic.write_json(self.run.spec, self._spec(), sync=False)
+            atomic.write_json(self.run.env, env, sync=False)
             runs.note_started(self.run, self.attempt.number)
         else:
             env["earlier_attempts"] = attempts.earlier_environments(self.run)
-            atomic.write_json(self.run.env, env, sync_dir=False)
+            atomic.write_json(self.run.env, env, sync=False)
             attempts.take_over(self.run, self.attempt)
         self._log(runlog.beginning(self.run.id, self.expected, self.units, env))
         self._tell("step", total=len(self.units))
@@ -220,34 +229,31 @@ class _Work:
     def seal(self) -> Outcome:
         """Put the run together and mark it complete."""
         run = self.run
-        merged = outputs.merge_items(self.done)
-        record.write_run(
-            run.record,
+        image = record.run_bytes(
             attributes={"run": run.id, "step": self.step, "stage": self.node.spec.name, "key": self.key},
             params=self.expected.common.table(),
             items={item: run.item_record(item) for item in self.units},
         )
-        with atomic.storage_errors(run.path):
-            for directory in [p for p in self.attempt.out.rglob("*") if p.is_dir()]:
-                atomic.fsync_dir(directory)
-            self.attempt.out.rename(run.out)
-            shutil.rmtree(self.attempt.path)
-            for entry in merged["files"]:
-                with suppress(OSError):
-                    (run.out / entry["path"]).chmod(0o444)
-        atomic.write_json(run.outputs, merged, sync_dir=False)
         usage = {
             "wall_s": self.meter.wall_s,
             "cpu_s": self.meter.cpu_s,
             "peak_rss_bytes": max(entry["peak_rss_bytes"] for entry in self.done.values()),
         }
         verdict = self._verdict()
-        self.request.before_seal()
-        runs.note(run, "sealed", reused=self.reused, verdict=verdict, **usage)
-        self._log(f"sealed after {self.meter.wall_s:.1f} s: {verdict}")
-        atomic.fsync_dir(run.path)  # all of it is on the disk before the marker can be
-        proof = {p.name: sha256_file(p) for p in (run.spec, run.env, run.record, run.outputs)}
-        atomic.write_json(run.sealed, {"record_format": spec.RECORD_FORMAT, "sha256": proof, **usage})
+
+        def last_words() -> None:
+            runs.note(run, "sealed", reused=self.reused, verdict=verdict, **usage)
+            self._log(f"sealed after {self.meter.wall_s:.1f} s: {verdict}")
+
+        sealing.seal_run(
+            run,
+            self.attempt,
+            record=image,
+            outputs=outputs.merge_items({item: self.done[item] for item in self.units}),
+            usage=usage,
+            before_seal=self.request.before_seal,
+            last_words=last_words,
+        )
         self._tell("step-done", done=len(self.units), total=len(self.units), message=verdict)
         return Outcome(run.id, self.reused, self.meter.wall_s, verdict)
 

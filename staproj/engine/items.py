@@ -22,7 +22,7 @@ from staproj.engine.context import RunContext
 from staproj.engine.meter import Meter
 from staproj.engine.view import InputUse, View
 from staproj.errors import CancelledError
-from staproj.project import atomic, record, runs
+from staproj.project import record, runs
 from staproj.project.layout import AttemptDir, RunDir
 from staproj.stages.api import Params, StageSpec
 
@@ -99,9 +99,6 @@ def _finish(
 ) -> dict[str, Any]:
     item = task.item
     notes.wall_s, notes.cpu_s, notes.peak_rss_bytes = meter.wall_s, meter.cpu_s, meter.peak_rss_bytes
-    with atomic.storage_errors(run.path):
-        run.item(item).mkdir(parents=True, exist_ok=True)
-    record.write_item(run.item_record(item), notes)
     entry = {
         "item": item,
         "key": task.key,
@@ -115,7 +112,7 @@ def _finish(
         "cpu_s": notes.cpu_s,
         "peak_rss_bytes": notes.peak_rss_bytes,
     }
-    atomic.write_json(run.item_done(item), entry)
+    outputs.keep(run, run.attempt_dir(task.attempt).out, item, entry, record.item_bytes(notes))
     runs.note(run, "item-finished", item=item, wall_s=notes.wall_s, verdict=notes.verdict)
     runlog.write_result(run.log, item, entry)
     return entry

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from staproj.engine import digest
+from staproj.engine import digest, sealing
 from staproj.engine.plan import is_per_item
 from staproj.engine.view import View
 from staproj.errors import EmptyResultError, StageError, StaprojError, StorageError
 from staproj.kinds import ArtifactKind
-from staproj.project import atomic, checks, runs
+from staproj.project import atomic, checks
+from staproj.project.batch import Batch
 from staproj.project.fingerprints import sha256_file
 from staproj.project.layout import ITEM_NAME, RunDir, artifact_in
 from staproj.stages.api import StageSpec
@@ -38,6 +39,7 @@ def write_artifacts(
     """Write what a stage returned as ``<port>.h5`` and digest every file below ``out``.
 
     Returns ``{"files": [...], "artifacts": {...}}`` with paths relative to the run's output directory.
+    Nothing is fsynced yet: :func:`keep` does that.
 
     Raises
     ------
@@ -52,8 +54,7 @@ def write_artifacts(
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(view, spec, port, obj, path)
         written.append((port, name, path))
-    synced = {Path(os.path.abspath(path)) for _, _, path in written}
-    files = {path: _file_entry(path, out, sync=path not in synced) for path in _files_below(base)}
+    files = {path: _file_entry(path, out) for path in _files_below(base)}
     artifacts: dict[str, Any] = {}
     for port, name, path in written:
         kind = spec.outputs[port].kind
@@ -69,8 +70,8 @@ def write_artifacts(
 
 
 def candidates(view: View, step: str, exclude: RunDir | None = None) -> list[RunDir]:
-    """Return the runs of ``step`` that finished items may be taken from, newest first (one listing)."""
-    found = [run for run in runs.runs_of(view.layout, step) if exclude is None or run.path != exclude.path]
+    """Return the runs that ``step`` may take finished items from, its own first, newest first."""
+    found = [run for run in view.earlier_runs(step) if exclude is None or run.path != exclude.path]
     return found[:_LOOK_BACK]
 
 
@@ -103,8 +104,27 @@ def reuse(found: Finished, run: RunDir, out: Path, item: str | None) -> dict[str
     origin = found.entry.get("reused_from") or found.run.id
     files = [{**e, "mtime_ns": (out / e["path"]).stat().st_mtime_ns} for e in found.entry["files"]]
     entry = {**found.entry, "files": files, "run": run.id, "reused_from": origin}
-    atomic.write_json(run.item_done(item), entry)
+    keep(run, out, item, entry, None)
     return entry
+
+
+def keep(run: RunDir, out: Path, item: str | None, entry: Mapping[str, Any], notes: bytes | None) -> None:
+    """Make a finished item durable, then let ``item.json`` say so.
+
+    ``notes`` is its record, ``None`` where that is there already. What the run is made from becomes durable
+    with it, so that a run can be resumed after a power cut.
+    """
+    with atomic.storage_errors(run.path):
+        run.item(item).mkdir(parents=True, exist_ok=True)
+    base = out / item if item else out
+    with Batch() as batch:
+        if notes is not None:
+            batch.add(run.item_record(item), notes)
+        batch.add_json(run.item_done(item), entry)
+        files = [out / file["path"] for file in entry["files"]]
+        above = [out, out.parent, run.items, run.path, run.path.parent]
+        batch.sync([run.spec, run.env, *files, *sealing.directories_below(base), *above])
+        batch.rename_all()
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -116,7 +136,6 @@ def link_or_copy(source: Path, target: Path) -> None:
         if error.errno in (errno.ENOENT, errno.ENOSPC, errno.EDQUOT):
             raise
         shutil.copy2(source, target)
-        atomic.fsync_file(target)
 
 
 def merge_items(entries: Mapping[str | None, Mapping[str, Any]]) -> dict[str, Any]:
@@ -173,7 +192,7 @@ def _write(view: View, spec: StageSpec, port: str, obj: Any, path: Path) -> None
             f"output {port!r} of stage {spec.name!r} is {type(obj).__name__}, not {wanted.__name__}"
         )
     try:
-        write_artifact(path, obj, project_root=view.layout.root)
+        write_artifact(path, obj, project_root=view.layout.root, sync=False)
     except StaprojError:
         raise
     except ValueError as error:
@@ -209,9 +228,7 @@ def _files_below(base: Path) -> list[Path]:
     return sorted(Path(os.path.abspath(p)) for p in found)
 
 
-def _file_entry(path: Path, out: Path, *, sync: bool) -> dict[str, Any]:
-    if sync:
-        atomic.fsync_file(path)
+def _file_entry(path: Path, out: Path) -> dict[str, Any]:
     value = sha256_file(path)
     stat = path.stat()
     relative = path.relative_to(os.path.abspath(out)).as_posix()

@@ -176,15 +176,20 @@ class RunDir:
 
     def item(self, item: str | None) -> Path:
         """Directory of one item's record."""
-        return self.path / "items" / (item or WHOLE)
+        return self.items / (item or WHOLE)
 
     def item_done(self, item: str | None) -> Path:
         """Record that exists once an item is finished."""
         return self.item(item) / "item.json"
 
+    @property
+    def items(self) -> Path:
+        """Records of all items."""
+        return self.path / "items"
+
     def finished_items(self) -> list[Path]:
         """Return the records of all finished items."""
-        return sorted(self.path.glob("items/*/item.json"))
+        return sorted(self.items.glob("*/item.json"))
 
     def item_record(self, item: str | None) -> Path:
         """Tables, curves, metrics, pictures of one item."""

@@ -14,6 +14,7 @@ import pytest
 
 from staproj.api import Project
 from staproj.engine import execute as execute_module
+from staproj.engine import sealing
 from staproj.errors import (
     CancelledError,
     InputError,
@@ -25,6 +26,7 @@ from staproj.errors import (
     StorageError,
 )
 from staproj.project import runs
+from staproj.project.batch import Batch
 from staproj.project.layout import Layout, RunDir
 from staproj.project.process import this_process
 from tests.integration import toy_stages as toy
@@ -231,15 +233,15 @@ def test_a_stop_anywhere_while_sealing_leaves_a_project_that_goes_on(
     project: Project, monkeypatch: pytest.MonkeyPatch, point: str
 ):
     """Whatever the last step done, the run is not a head, and the next run ends with the same bytes."""
-    real = execute_module.atomic.write_json
+    real = Batch.rename
 
     class Died(BaseException):
         pass
 
-    def die(path: Path, value: object, **options: bool) -> None:
+    def die(self: Batch, path: Path) -> None:
         if path.name == {"rename": "outputs.json", "outputs": "SEALED"}.get(point):
             raise Died
-        real(path, value, **options)
+        real(self, path)
 
     def die_late(*args: object, **facts: object) -> None:
         raise Died
@@ -249,8 +251,8 @@ def test_a_stop_anywhere_while_sealing_leaves_a_project_that_goes_on(
         if point == "persist":
             patch.setattr("staproj.engine.session._persist", die_late)
         elif point == "sealed":
-            patch.setattr(execute_module, "sha256_file", die_late)
-        patch.setattr(execute_module.atomic, "write_json", die)
+            patch.setattr(sealing, "sha256_file", die_late)
+        patch.setattr(Batch, "rename", die)
         with pytest.raises(Died):
             project.run(sets={"shift.offset_px": 3} if point == "persist" else None)
     assert states(project)["import"] in ("interrupted", "never-run", "running")
