@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from staproj.cli import output
 from staproj.errors import CancelledError, StaprojError, StorageError
+from staproj.report.visible import one_line, visible
 
 if TYPE_CHECKING:
     from staproj.engine.events import ProgressEvent
@@ -98,7 +99,7 @@ def _storage(error: OSError) -> StaprojError:
 def _unexpected(error: BaseException) -> StaprojError:
     lines = traceback.format_exception(error)
     handle, name = tempfile.mkstemp(prefix="staproj-traceback-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.writelines(["command: " + " ".join(sys.argv) + "\n", *lines])
     kind = type(error).__name__
     return StaprojError(
@@ -110,7 +111,7 @@ def _unexpected(error: BaseException) -> StaprojError:
 
 def _write(text: str) -> None:
     try:
-        sys.stderr.write(text)
+        sys.stderr.write(visible(text))  # Python writes what the locale lacks as codes, here
         sys.stderr.flush()
     except OSError:
         return
@@ -141,8 +142,9 @@ class Bars:
         if self._live is None or total <= 0:
             return
         if label not in self._tasks:
-            self._tasks[label] = self._live.add_task(label, total=total, message=message)
-        self._live.update(self._tasks[label], completed=min(done, total), total=total, message=message)
+            self._tasks[label] = self._live.add_task(one_line(label), total=total, message="")
+        shown = one_line(message)
+        self._live.update(self._tasks[label], completed=min(done, total), total=total, message=shown)
 
     def remove(self, label: str) -> None:
         """Take a bar away."""
@@ -152,7 +154,7 @@ class Bars:
     def say(self, text: str) -> None:
         """Write a line above the bars."""
         if self._live is not None:
-            self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._live.console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
 
 class RunProgress(Bars):

@@ -1,4 +1,7 @@
-"""The only place that writes to stdout: text for people, or one JSON document for programs."""
+"""The only place that writes to stdout: text for people, or one JSON document for programs.
+
+What stands in a project may come from anywhere: characters that act on a terminal are shown as their codes.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from staproj.report.visible import json_safe, visible
+
 
 def emit(data: Any, text: str | Iterable[str], *, as_json: bool, fit: bool = False) -> None:
     """Print ``data`` as one JSON document, or ``text`` (lines) for a person.
@@ -18,20 +23,31 @@ def emit(data: Any, text: str | Iterable[str], *, as_json: bool, fit: bool = Fal
     With ``fit`` lines are cut at the width of the terminal, so that a table stays one; a pipe gets all.
     """
     if as_json:
-        sys.stdout.write(json.dumps(plain(data), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+        document = json.dumps(plain(data), ensure_ascii=False, indent=2, allow_nan=False)
+        _write(json_safe(document) + "\n", as_json=True)
     else:
-        lines = [line for part in ([text] if isinstance(text, str) else text) for line in part.split("\n")]
+        parts = [text] if isinstance(text, str) else text
+        lines = [line for part in parts for line in visible(part).split("\n")]
         columns = shutil.get_terminal_size().columns if fit and is_terminal() else 0
         for line in lines:
             cut = 0 < columns < len(line)
-            sys.stdout.write((line[: columns - 1] + "…" if cut else line) + "\n")
+            _write((line[: columns - 1] + "…" if cut else line) + "\n")
     sys.stdout.flush()
 
 
 def stream(text: str) -> None:
     """Print text as it comes (log files)."""
-    sys.stdout.write(text)
+    _write(visible(text))
     sys.stdout.flush()
+
+
+def _write(text: str, *, as_json: bool = False) -> None:
+    """Write text; what the encoding of stdout lacks (a locale without Unicode) is written as its code."""
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:
+        safe = json.dumps(json.loads(text), indent=2) + "\n" if as_json else text
+        sys.stdout.write(safe.encode("ascii", "backslashreplace").decode())
 
 
 def is_terminal() -> bool:

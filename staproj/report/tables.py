@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from staproj.report.visible import one_line
 from staproj.units import Unit
 
 
@@ -16,7 +17,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, indent: int =
     ['step  px', 'ctf   0.5', 'fine   12']
     """
     raw = [list(row) for row in rows]
-    cells = [[number(value) if not isinstance(value, str) else value for value in row] for row in raw]
+    cells = [[one_line(value if isinstance(value, str) else number(value)) for value in row] for row in raw]
     if not cells:
         return []
     right = [all(_is_number(row[i]) for row in raw) for i in range(len(header))]
@@ -32,8 +33,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, indent: int =
 
 def pairs(values: Mapping[str, Any], *, indent: int = 2) -> list[str]:
     """Return ``name  value`` lines, names aligned."""
-    width = max((len(name) for name in values), default=0)
-    return [f"{' ' * indent}{name.ljust(width)}  {number(value)}" for name, value in values.items()]
+    shown = {one_line(name): one_line(v) if isinstance(v, str) else v for name, v in values.items()}
+    width = max((len(name) for name in shown), default=0)
+    return [f"{' ' * indent}{name.ljust(width)}  {number(value)}" for name, value in shown.items()]
 
 
 def number(value: Any) -> str:
