@@ -77,31 +77,6 @@ def _seen_from_head(view: View, run: str, head: str | None) -> dict[str, Any]:
     return found
 
 
-def runs_list(view: View, step: str | None) -> list[dict[str, Any]]:
-    """Return all runs, newest first; ``meta.h5`` is not opened."""
-    if step is not None and step not in view.graph.nodes and not runs.runs_of(view.layout, step):
-        head_or_run(view, step)
-    heads = set(versions.current_heads(view.layout).values())
-    rows = []
-    for name in sorted(view.layout.iter_runs(), reverse=True):
-        if step is not None and name.step != step:
-            continue
-        run = view.layout.run(name)
-        row: dict[str, Any] = {"run": name.id, "step": name.step, "head": name.id in heads}
-        found = runs.state_of(run)
-        row["state"] = found.state
-        try:
-            spec = view.spec(name.id)
-            row |= {k: spec[k] for k in ("stage", "created", "who", "note", "items")}
-        except (StaprojError, KeyError):
-            row |= {"stage": None, "created": None, "who": None, "note": "", "items": []}
-        event = found.event
-        row["wall_s"] = event.get("wall_s")
-        row["verdict"] = event.get("verdict") or event.get("message") or ""
-        rows.append(row)
-    return rows
-
-
 def show(view: View, run: str) -> dict[str, Any]:
     """Return everything known about a run but its arrays."""
     directory = view.run(run)

@@ -4,22 +4,41 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from staproj.api import listing
-from staproj.engine import lineage as lineages
-from staproj.engine import session, why
 from staproj.engine.events import Progress, ignore
-from staproj.engine.execute import Options
-from staproj.engine.resources import check_device
-from staproj.engine.view import View
 from staproj.errors import UsageError
 from staproj.project.layout import Layout, find_root
 
+
+class _Later:
+    """A module (or a class in it) that is imported when it is first used: `ls` needs none of the engine."""
+
+    def __init__(self, module: str, name: str = "") -> None:
+        self._module, self._name = module, name
+
+    def __getattr__(self, attribute: str) -> Any:
+        found = import_module(self._module)
+        return getattr(getattr(found, self._name) if self._name else found, attribute)
+
+
 if TYPE_CHECKING:
+    from staproj.api import listing
     from staproj.api.jobs import Jobs
+    from staproj.engine import lineage as lineages
+    from staproj.engine import session, why
+    from staproj.engine.execute import Options
+    from staproj.engine.view import View
     from staproj.project.record import RunRecord
+
+else:
+    listing = _Later("staproj.api.listing")
+    lineages = _Later("staproj.engine.lineage")
+    session = _Later("staproj.engine.session")
+    why = _Later("staproj.engine.why")
+    View = _Later("staproj.engine.view", "View")
 
 
 class Project:
@@ -83,6 +102,7 @@ class Project:
         note: str = "",
         threads: int | None = None,
         device: str = "auto",
+        jobs: int = 1,
         progress: Progress = ignore,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[dict[str, Any]]:
@@ -90,7 +110,7 @@ class Project:
 
         Returns one ``{"step", "action", "run", "reused", "wall_s", "verdict", "reasons"}`` a step; ``action``
         is fresh, run or adopt. ``sets`` (``{"step.param": value}``) are written to the manifest as each run
-        is sealed.
+        is sealed. ``jobs`` items are computed at the same time; they share ``threads``.
 
         Raises
         ------
@@ -108,7 +128,7 @@ class Project:
             sets=sets,
             dry_run=dry_run,
             note=note,
-            options=_options(threads, device, progress, cancelled),
+            options=_options(threads, device, progress, cancelled, jobs),
         )
         return [result.as_dict() for result in results]
 
@@ -121,6 +141,7 @@ class Project:
         note: str = "",
         threads: int | None = None,
         device: str = "auto",
+        jobs: int = 1,
         progress: Progress = ignore,
         cancelled: Callable[[], bool] | None = None,
     ) -> dict[str, Any]:
@@ -138,7 +159,7 @@ class Project:
             sets=sets,
             items=items,
             note=note,
-            options=_options(threads, device, progress, cancelled),
+            options=_options(threads, device, progress, cancelled, jobs),
         )
         return result.as_dict()
 
@@ -187,7 +208,9 @@ class Project:
 
     def ls(self, step: str | None = None) -> list[dict[str, Any]]:
         """Return all runs, newest first: run, step, state, created, note, head, verdict."""
-        return listing.runs_list(View.open(self.root), step)
+        from staproj.api.run_list import run_list
+
+        return run_list(self.layout, step)
 
     def show(self, step_or_run: str) -> dict[str, Any]:
         """Return everything known about a run but its arrays."""
@@ -250,10 +273,19 @@ class Project:
 
 
 def _options(
-    threads: int | None, device: str, progress: Progress, cancelled: Callable[[], bool] | None
+    threads: int | None,
+    device: str,
+    progress: Progress,
+    cancelled: Callable[[], bool] | None,
+    jobs: int = 1,
 ) -> Options:
+    from staproj.engine.execute import Options
+    from staproj.engine.resources import check_device
+
     check_device(device)
     defaults = Options()
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, is {threads}")
-    return Options(threads or defaults.threads, device, progress, cancelled or defaults.cancelled)
+    if jobs < 1:
+        raise UsageError(f"jobs must be at least 1, is {jobs}", hint="one item at a time: --jobs 1")
+    return Options(threads or defaults.threads, device, progress, cancelled or defaults.cancelled, jobs)

@@ -12,7 +12,9 @@ A line is ``["<crc32>",[...]]``, the columns in the order of :class:`Row`; the l
 from __future__ import annotations
 
 import json
+import math
 import os
+import stat
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from staproj.errors import StaprojError
-from staproj.project import atomic, runs
+from staproj.project import atomic, reading, runs
 from staproj.project.layout import Layout, RunDir, RunName
 
 FORMAT = 1
@@ -29,6 +31,12 @@ _LINE_MAX = 262_144
 _BYTES_A_RUN = 16_384
 _BYTES_ANYWAY = 64 << 20
 _SPARE_LINES = 200
+_SMALL = 1 << 20
+_LARGEST = 2**63
+_IS_SEALED = 0
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ANY = RunDir(Path("r0001-any"))
+_SPEC, _STATE, _OUTPUTS, _SEALED = (p.name for p in (_ANY.spec, _ANY.state, _ANY.outputs, _ANY.sealed))
 
 
 class Row(NamedTuple):
@@ -86,13 +94,14 @@ def rows(layout: Layout, *, write: bool = True) -> list[Row]:
     found: list[Row] = []
     new: list[Row] = []
     for name in sorted(layout.iter_runs(), key=_number):
-        stamp = _stamp(base + name.directory)
-        row = known.get(name.directory)
-        if row is None or row.stamp != stamp or not stamp:
-            row = _read(layout.run(name), stamp)
-            if row.stamp:
-                new.append(row)
-        found.append(row)
+        directory = name.directory
+        stamp = _stamp(base + directory)
+        line = known.get(directory)
+        if line is None or line.stamp != stamp or not stamp:
+            line = _read(layout.run(name), stamp)
+            if line.stamp:
+                new.append(line)
+        found.append(line)
     if write and new:
         _bring_up_to_date(layout, found, new, lines)
     elif write and lines > 2 * len(found) + _SPARE_LINES:
@@ -138,7 +147,7 @@ def _number(name: RunName) -> tuple[int, str]:
 
 def _stamp(directory: str) -> list[int]:
     """Return what identifies the file a run's last word stands in (empty if there is none)."""
-    for kind, name in enumerate(("SEALED", "state.jsonl")):
+    for kind, name in enumerate((_SEALED, _STATE)):
         try:
             found = os.stat(f"{directory}{os.sep}{name}")  # noqa: PTH116 - thousands of them, text is quicker
         except (OSError, ValueError):
@@ -150,18 +159,19 @@ def _stamp(directory: str) -> list[int]:
 def _read(run: RunDir, stamp: list[int]) -> Row:
     """Read the row of one run; without a last word it gets no stamp, so that no line is kept of it."""
     name = run.name
-    state = runs.state_of(run)
+    spec, state_text, outputs = _contents(str(run.path))
+    sealed = stamp[:1] == [_IS_SEALED]
+    event = _last_event(state_text, "sealed") if sealed else {}
+    started = _last_event(state_text, "started").get("time") if event else None
+    state = runs.RunState("sealed", event, started) if event else _state_of(run)
     event = state.event
     last = event.get("event")
-    final = (state.state == "sealed" and stamp[:1] == [0]) or (state.state == last and last in FINAL[1:])
-    spec: Mapping[str, Any] = {}
-    with suppress(StaprojError):
-        read = atomic.read_json(run.spec)
-        spec = read if read.get("run") == name.id else {}
+    final = (state.state == "sealed" and sealed) or (state.state == last and last in FINAL[1:])
     if state.state == "sealed" and "wall_s" not in event:
         with suppress(StaprojError):
             event = {**atomic.read_json(run.sealed), **event}
-    sizes, files = _sizes(run) if state.state == "sealed" else ({}, 0)
+    spec = spec if spec.get("run") == name.id else {}
+    sizes, files = _sizes(outputs) if state.state == "sealed" else ({}, 0)
     software = spec.get("software")
     return Row(
         directory=name.directory,
@@ -189,12 +199,66 @@ def _read(run: RunDir, stamp: list[int]) -> Row:
     )
 
 
-def _sizes(run: RunDir) -> tuple[dict[str, int], int]:
+def _state_of(run: RunDir) -> runs.RunState:
+    """Return what became of a run; one whose state cannot be read broke off."""
+    try:
+        return runs.state_of(run)
+    except StaprojError:
+        return runs.RunState("interrupted", {})
+
+
+def _contents(directory: str) -> tuple[dict[str, Any], bytes, dict[str, Any]]:
+    """Return spec, text of the state, and outputs of a run: regular files below its own directory only."""
+    try:
+        base = os.open(directory, _OPEN | os.O_DIRECTORY)
+    except OSError:
+        return {}, b"", {}
+    try:
+        return _object(_bytes(base, _SPEC)), _bytes(base, _STATE), _object(_bytes(base, _OUTPUTS))
+    finally:
+        os.close(base)
+
+
+def _bytes(base: int, name: str) -> bytes:
+    try:
+        fd = os.open(name, _OPEN, dir_fd=base)
+    except OSError:
+        return b""
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > reading.MAX_RECORD_BYTES:
+            return b""
+        return os.read(fd, found.st_size)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    """Read a JSON object; what is large or unusual goes through the careful reader."""
+    try:
+        plain = len(raw) < _SMALL and b"\\u" not in raw
+        value = json.loads(raw) if plain else reading.parse_json(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _last_event(raw: bytes, kind: str) -> dict[str, Any]:
+    """Return the last whole line of an event, found without reading the others."""
+    place = raw.rfind(b'"event": "%s"' % kind.encode())
+    if place < 0:
+        return {}
+    end = raw.find(b"\n", place)
+    event = _object(raw[raw.rfind(b"\n", 0, place) + 1 : end if end >= 0 else len(raw)])
+    return event if event.get("event") == kind else {}
+
+
+def _sizes(outputs: Mapping[str, Any]) -> tuple[dict[str, int], int]:
     """Return bytes by class and the number of outputs of a sealed run."""
     found: dict[str, int] = {}
-    files: Any = []
-    with suppress(StaprojError):
-        files = atomic.read_json(run.outputs).get("files")
+    files = outputs.get("files")
     if not isinstance(files, list):
         return found, 0
     for entry in files:
@@ -213,11 +277,13 @@ def _texts(value: Any) -> list[str]:
 
 
 def _real(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if known and math.isfinite(value) and abs(value) < _LARGEST else None
 
 
 def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    known = isinstance(value, int) and not isinstance(value, bool)
+    return value if known and abs(value) < _LARGEST else None
 
 
 def _load(layout: Layout) -> tuple[dict[str, Row], int]:

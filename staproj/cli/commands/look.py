@@ -34,7 +34,7 @@ def ls(
 ) -> None:
     """List all runs, newest first."""
     runs = Project.open(project or ".").ls(step)
-    output.emit(runs, report.run_rows(runs), as_json=json, fit=True)
+    output.emit(runs, [] if json else report.run_rows(runs), as_json=json, fit=True)
 
 
 def show(
