@@ -18,27 +18,27 @@ _UNSAFE_OR_NEWLINE = re.compile(f"[{_ACTING}\n]")
 
 
 def visible(text: str) -> str:
-    """Return text with every character that acts on a terminal, or is not seen, written as its code.
+    r"""Return text with every character that acts on a terminal, or is not seen, written as its code.
 
     Newlines and tabs stay.
 
-    >>> visible("fine\\x1b[2J\\u202etxt.exe")
-    'fine\\\\x1b[2J\\\\u202etxt.exe'
+    >>> visible("fine\x1b[2J\u202etxt.exe")
+    'fine\\x1b[2J\\u202etxt.exe'
     """
     return _UNSAFE.sub(_code, text.replace("\r\n", "\n"))
 
 
 def one_line(text: str) -> str:
-    """Return :func:`visible` text without newlines: a cell of a table, a name, a title.
+    r"""Return :func:`visible` text without newlines: a cell of a table, a name, a title.
 
-    >>> one_line("two\\nlines")
-    'two\\\\nlines'
+    >>> one_line("two\nlines")
+    'two\\nlines'
     """
     return _UNSAFE_OR_NEWLINE.sub(_code, text)
 
 
 def json_safe(document: str) -> str:
-    """Return the same JSON document with those characters as ``\\u`` escapes (they stand in strings only)."""
+    r"""Return the same JSON document with those characters as ``\u`` escapes (they stand in strings only)."""
     return _UNSAFE.sub(_json_code, document)
 
 
