@@ -10,14 +10,24 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from staproj.project import atomic
 
 _AT_ONCE = 8
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Return the threads that wait for the disk; a forked process makes its own."""
+    return ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fsync")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def fsync_all(paths: Iterable[Path]) -> None:
@@ -33,9 +43,10 @@ def fsync_all(paths: Iterable[Path]) -> None:
         for path in wanted:
             _fsync(path)
         return
-    with ThreadPoolExecutor(min(_AT_ONCE, len(wanted))) as pool:
-        for _ in pool.map(_fsync, wanted):
-            pass
+    begun = [_pool().submit(_fsync, path) for path in wanted]
+    wait(begun)
+    for done in begun:
+        done.result()
 
 
 class Batch:
