@@ -161,7 +161,7 @@ class Recreation:
         found: list[Unit] = []
         for port, use in spec["inputs"].items():
             self._check_input(run, port, use, item)
-            found += self._gone_upstream(use, item)
+            found += self.gone_upstream(use, item)
         return list(dict.fromkeys(found))
 
     def _check_input(self, run: str, port: str, use: Mapping[str, Any], item: str | None) -> None:
@@ -182,7 +182,7 @@ class Recreation:
                 if problem:
                     raise _BlockedError(problem)
 
-    def _gone_upstream(self, use: Mapping[str, Any], item: str | None) -> Iterator[Unit]:
+    def gone_upstream(self, use: Mapping[str, Any], item: str | None) -> Iterator[Unit]:
         """Yield the units behind an input that lack files it may need."""
         source = str(use["run"])
         wanted = item if isinstance(use["digest"], Mapping) else None

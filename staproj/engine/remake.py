@@ -22,8 +22,8 @@ from typing import Any
 
 from staproj.engine import digest
 from staproj.engine.events import ProgressEvent
-from staproj.engine.execute import Options
 from staproj.engine.items import Hooks, ItemTask, compute_item
+from staproj.engine.options import Options
 from staproj.engine.recreate import Recreation, Unit, files_of, name_of, units_of
 from staproj.engine.view import InputUse, View
 from staproj.errors import CancelledError, StaprojError
