@@ -202,7 +202,8 @@ def perform(task: Task) -> list[dict[str, Any]]:
     root = task.layout.root
     options = _options(task)
     common: dict[str, Any] = {"items": asked.get("items"), "sets": asked.get("sets"), "options": options}
-    if task.kind == "rerun":
+    common |= {"resume": asked.get("run")}
+    if asked.get("original", task.kind) == "rerun":
         one = session.rerun_step(
             root, asked["step"], from_run=asked.get("from_run"), note=asked.get("note", ""), **common
         )
@@ -216,7 +217,9 @@ def _options(task: Task) -> Options:
 
     asked = task.arguments
     threads = asked.get("threads") or Options().threads
-    return Options(threads, asked.get("device", "auto"), task.progress, task.cancelled)
+    return Options(
+        threads, asked.get("device", "auto"), task.progress, task.cancelled, asked.get("jobs") or 1
+    )
 
 
 __all__ = ["ACTIVE", "Jobs", "perform", "serve"]

@@ -11,12 +11,9 @@ Order on disk, so that a stop at any moment leaves either a sealed run or one th
 
 from __future__ import annotations
 
-import os
 import shutil
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from staproj.engine import (
@@ -31,10 +28,11 @@ from staproj.engine import (
     spec,
 )
 from staproj.engine.crew import Crew, Listener
-from staproj.engine.events import Progress, ProgressEvent, ignore
+from staproj.engine.events import ProgressEvent
 from staproj.engine.items import ItemTask
+from staproj.engine.jobs.heartbeat import Beat
 from staproj.engine.meter import Meter
-from staproj.engine.view import Expected, View
+from staproj.engine.options import Options, Outcome, Request
 from staproj.errors import (
     CancelledError,
     InputError,
@@ -44,49 +42,8 @@ from staproj.errors import (
     UsageError,
 )
 from staproj.project import atomic, record, runs
-from staproj.project.layout import RunDir
 
-
-@dataclass(frozen=True)
-class Options:
-    """How to run; never part of a key.
-
-    ``jobs`` is how many items are computed at the same time, each in a process of its own; they share
-    ``threads``.
-    """
-
-    threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
-    device: str = "auto"
-    progress: Progress = ignore
-    cancelled: Callable[[], bool] = lambda: False
-    jobs: int = 1
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to make: a step as expected now, for all or some items.
-
-    ``reuse`` lets finished items of earlier runs stand in. ``before_seal`` is called once everything is
-    computed, with the run. ``resume`` is an interrupted run to go on with in its own directory.
-    """
-
-    view: View
-    expected: Expected
-    items: Sequence[str] | None = None
-    reuse: bool = True
-    note: str = ""
-    before_seal: Callable[[], None] = lambda: None
-    resume: RunDir | None = None
-
-
-@dataclass
-class Outcome:
-    """What came of a request."""
-
-    run: str
-    reused: list[str]
-    wall_s: float
-    verdict: str
+__all__ = ["Options", "Outcome", "Request", "execute"]
 
 
 def execute(request: Request, options: Options) -> Outcome:
@@ -107,7 +64,8 @@ def execute(request: Request, options: Options) -> Outcome:
         work.compute()
         outcome = work.seal()
     except (KeyboardInterrupt, CancelledError) as error:
-        work.close("interrupted", message="stopped by the person who ran it")
+        said = str(error) if isinstance(error, KeyboardInterrupt) else ""
+        work.close("interrupted", message=said or "stopped by the person who ran it")
         if isinstance(error, CancelledError):
             raise
         raise CancelledError(
@@ -119,6 +77,8 @@ def execute(request: Request, options: Options) -> Outcome:
         failed = {item: _one_line(e) for item, e in work.failed.items()}
         work.close("failed", message=_one_line(error), error=type(error).__name__, items=failed)
         raise
+    finally:
+        work.held.close()
     request.view.prints.save()
     return outcome
 
@@ -142,6 +102,8 @@ class _Work:
         image = self.expected.image
         self.image = digest.restrict(image, [u for u in self.units if u]) if self.item_scope else image
         self.meter = Meter()
+        self.held = ExitStack()
+        self.beat: Beat | None = None
         self.device, self.instead = resources.device_used(self.options.device)
         self.failed: dict[str, BaseException] = {}
         self.reused: list[str] = []
@@ -195,12 +157,16 @@ class _Work:
 
     def prepare(self) -> None:
         """Write what is to be made, before anything is computed; or take over what an earlier try made."""
-        env = environment.collect(threads=self.options.threads, device=self.device)
         if self.request.resume is None:
             with atomic.storage_errors(self.run.path):
                 self.attempt.out.mkdir(parents=True)
                 self.run.log.parent.mkdir()
             atomic.write_json(self.run.spec, self._spec(), sync=False)
+        self.beat = self.held.enter_context(Beat(self.run))
+        self.held.enter_context(self.options.turn(self.run, self.node))  # may wait for others
+        self.meter = Meter()
+        env = environment.collect(threads=self.options.threads, device=self.device)
+        if self.request.resume is None:
             atomic.write_json(self.run.env, env, sync=False)
             runs.note_started(self.run, self.attempt.number)
         else:
@@ -398,7 +364,10 @@ class _Work:
         total: float = 0.0,
         message: str = "",
     ) -> None:
-        self.options.progress(ProgressEvent(kind, self.step, self.run.id, item, done, total, message))
+        event = ProgressEvent(kind, self.step, self.run.id, item, done, total, message)
+        if self.beat is not None:
+            self.beat.update(event)
+        self.options.progress(event)
 
 
 def _one_line(error: BaseException) -> str:

@@ -8,11 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from staproj.engine import intent, why
+from staproj.engine import attempts, digest, intent, why
 from staproj.engine.events import ProgressEvent
 from staproj.engine.execute import Options, Outcome, Request, execute
 from staproj.engine.view import Expected, View
-from staproj.errors import LockedError, ManifestError, StaprojError, UsageError
+from staproj.errors import (
+    CancelledError,
+    LockedError,
+    ManifestError,
+    StageError,
+    StaprojError,
+    StorageError,
+    UsageError,
+)
 from staproj.project import runs, schema, versions
 from staproj.project.layout import Layout, RunDir
 from staproj.project.lock import project_lock
@@ -57,15 +65,21 @@ def run_steps(
     dry_run: bool = False,
     note: str = "",
     options: Options | None = None,
+    resume: str | None = None,
+    keep_going: bool = False,
 ) -> list[StepResult]:
     """Run what is not fresh among ``targets`` and everything they need (``None``: all steps), in order.
 
     ``items`` confines item-scope steps to some tilt series; others that are finished are kept beside them.
+    ``resume`` is an interrupted run that its step goes on with, in place. ``keep_going`` lets steps that do
+    not depend on one that failed run all the same.
 
     Raises
     ------
     StageError
-        If a step failed; steps before it stay done.
+        If a step failed; steps before it stay done (with ``keep_going`` all that do not need it).
+    UsageError
+        If ``resume`` is not interrupted, or would be made from something else now.
     """
     options = options or Options()
     if not dry_run:
@@ -82,20 +96,51 @@ def run_steps(
             )
     if dry_run:
         return _dry_run(view, order, items)
+    begun = _resumable(view, resume) if resume else None
     options.progress(ProgressEvent("plan", total=len(order)))
     results: list[StepResult] = []
+    failures: dict[str, StaprojError] = {}
     try:
         for name in order:
-            result = _bring_up_to_date(view, name, items, note, options)
+            broken = [p for p in view.graph.node(name).parents() if p in failures]
+            if broken:
+                failures[name] = failures[broken[0]]
+                results.append(StepResult(name, "skipped", verdict=f"needs {broken[0]}"))
+                continue
+            own = begun if begun is not None and begun.name.step == name else None
+            try:
+                result = _bring_up_to_date(view, name, items, note, options, own)
+            except (CancelledError, LockedError, StorageError):
+                raise
+            except StaprojError as error:
+                if not keep_going:
+                    raise
+                failures[name] = error
+                result = StepResult(name, "failed", verdict=error.message)
             results.append(result)
-            if result.action in ("run", "adopt"):
+            if result.action in ("run", "adopt", "failed"):
                 view = view.again()
     except BaseException:
         with suppress(OSError, StaprojError):  # the first error is the one to show
             _record_version(root, results, note or _why(targets, items, sets))
         raise
     _record_version(root, results, note or _why(targets, items, sets))
+    if failures:
+        raise _summary(results, failures)
     return results
+
+
+def _summary(results: Sequence[StepResult], failures: Mapping[str, StaprojError]) -> StaprojError:
+    """Return one error for all steps that failed while others went on."""
+    failed = [result.step for result in results if result.action == "failed"]
+    if len(failed) == 1:
+        return failures[failed[0]]
+    told = "; ".join(f"{name}: {failures[name].message}" for name in failed)
+    return StageError(
+        f"{len(failed)} of {len(results)} steps failed, the others went on: {told}",
+        where=", ".join(failed),
+        hint="`staproj log STEP` has the details of each",
+    )
 
 
 def rerun_step(
@@ -107,11 +152,13 @@ def rerun_step(
     items: Sequence[str] | None = None,
     note: str = "",
     options: Options | None = None,
+    resume: str | None = None,
 ) -> StepResult:
     """Run one step again, whether fresh or not; the old run is kept, steps downstream are not run.
 
     ``from_run`` gives the parameters to start from (else the manifest does). Values in ``sets`` are written
-    to the manifest once the run is sealed. Without a change everything is computed anew.
+    to the manifest once the run is sealed. Without a change everything is computed anew. ``resume`` is an
+    interrupted run that is gone on with instead of making a new one.
     """
     options = options or Options()
     schema.require_writable(Layout(root))
@@ -128,7 +175,8 @@ def rerun_step(
     _check_items(view, name, expected, items)
     head = view.heads.get(name)
     same = head is not None and expected.image == view.spec(head)["preimage"]
-    outcome = _execute(view, expected, items, note, options, reuse=not same)
+    begun = _resumable(view, resume) if resume else None
+    outcome = _execute(view, expected, items, note, options, reuse=not same, resume=begun)
     result = _result(outcome, [], name)
     _record_version(root, [result], note or _why_rerun(name, from_run, full))
     return result
@@ -162,8 +210,25 @@ def set_head(root: Path, name: str, run: str, *, note: str = "") -> None:
         )
 
 
+def _resumable(view: View, run: str) -> RunDir:
+    """Return an interrupted run, having checked that it would be made from the same now."""
+    directory = view.run(run)
+    expected = view.expected(directory.name.step)
+    image: Mapping[str, Any] = expected.image or {}
+    if expected.image is not None and expected.node.spec.scope == "item":
+        begun = set(view.spec(directory.id)["items"])
+        image = digest.restrict(expected.image, [unit for unit in expected.items if unit in begun])
+    attempts.check_resumable(view, directory, image)
+    return directory
+
+
 def _bring_up_to_date(
-    view: View, name: str, items: Sequence[str] | None, note: str, options: Options
+    view: View,
+    name: str,
+    items: Sequence[str] | None,
+    note: str,
+    options: Options,
+    resume: RunDir | None = None,
 ) -> StepResult:
     changes = intent.of_step(view.changes, name)
     verdict = why.assess(view, name, {}, only=items)
@@ -181,12 +246,12 @@ def _bring_up_to_date(
         raise LockedError(
             f"step {name!r} is being run right now ({verdict.latest})", hint="wait for it, or stop it first"
         )
-    earlier = _find_adoptable(view, name, expected) if items is None else None
+    earlier = _find_adoptable(view, name, expected) if items is None and resume is None else None
     if earlier is not None:
         _adopt(view, name, earlier, changes)
         options.progress(ProgressEvent("step-done", name, earlier.id, message="same as an earlier run"))
         return StepResult(name, "adopt", earlier.id, reasons=reasons)
-    outcome = _execute(view, expected, items, note, options, reuse=True)
+    outcome = _execute(view, expected, items, note, options, reuse=True, resume=resume)
     return _result(outcome, reasons, name)
 
 
@@ -198,10 +263,17 @@ def _execute(
     options: Options,
     *,
     reuse: bool,
+    resume: RunDir | None = None,
 ) -> Outcome:
     own = intent.of_step(view.changes, expected.node.name)
     request = Request(
-        view, expected, items=items, reuse=reuse, note=note, before_seal=lambda: _persist(view, own)
+        view,
+        expected,
+        items=items,
+        reuse=reuse,
+        note=note,
+        before_seal=lambda: _persist(view, own),
+        resume=resume,
     )
     return execute(request, options)
 

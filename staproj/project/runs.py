@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from staproj.project import atomic
@@ -12,10 +13,12 @@ from staproj.project.layout import Layout, RunDir, RunName
 from staproj.project.lock import project_lock
 from staproj.project.process import is_alive, this_process
 
+HEARTBEAT_FRESH_S = 60.0
+
 
 @dataclass(frozen=True)
 class RunState:
-    """What became of a run: sealed, running, failed, interrupted or unreachable (another machine)."""
+    """What became of a run: sealed, running, queued, failed, interrupted or unreachable (another machine)."""
 
     state: str
     event: dict[str, Any]
@@ -46,11 +49,19 @@ def note_started(run: RunDir, attempt: int) -> None:
     note(run, "started", attempt=attempt, **this_process())
 
 
+def is_recent(path: Path) -> bool:
+    """Tell whether a heartbeat is of the last minute (clocks of two machines may differ by as much)."""
+    try:
+        return abs(time.time() - path.stat().st_mtime) < HEARTBEAT_FRESH_S
+    except OSError:
+        return False
+
+
 def state_of(run: RunDir) -> RunState:
     """Return what became of a run.
 
-    A run without a last word is running only if its process is proven alive; on another machine it is
-    "unreachable", never guessed.
+    A run without a last word is running (or queued) only if its process is proven alive; on another machine
+    it is so while its heartbeat is fresh, else "unreachable", never guessed.
     """
     events = atomic.read_lines(run.state)
     started = next((e.get("time") for e in reversed(events) if e.get("event") == "started"), None)
@@ -60,10 +71,12 @@ def state_of(run: RunDir) -> RunState:
         kind = event.get("event")
         if kind in ("failed", "interrupted"):
             return RunState(str(kind), event, started)
-        if kind == "started":
+        if kind in ("started", "queued"):
             alive = is_alive(event)
-            state = "unreachable" if alive is None else "running" if alive else "interrupted"
-            return RunState(state, event, started)
+            if alive is None and not is_recent(run.heartbeat):
+                return RunState("unreachable", event, started)
+            living = "running" if kind == "started" else "queued"
+            return RunState("interrupted" if alive is False else living, event, started)
     return RunState("interrupted", {}, started)
 
 

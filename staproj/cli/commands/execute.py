@@ -17,6 +17,7 @@ Items = Annotated[
 ]
 Note = Annotated[str, Parameter(help="Why, in your words; kept with the run.")]
 Threads = Annotated[int | None, Parameter(help="CPU threads; all there are without.")]
+AtOnce = Annotated[int, Parameter(help="Tilt series worked on at the same time; they share the threads.")]
 Device = Annotated[str, Parameter(help="auto, cpu or gpu.")]
 Detach = Annotated[
     bool, Parameter(negative="", help="Come back at once; `staproj watch` and `staproj jobs` look at it.")
@@ -32,6 +33,7 @@ def run(
     note: Note = "",
     threads: Threads = None,
     device: Device = "auto",
+    jobs: AtOnce = 1,
     detach: Detach = False,
     quiet: Quiet = False,
     project: ProjectDir = None,
@@ -40,7 +42,7 @@ def run(
     """Run what is missing or stale, in order. Values given with --set are kept in staproj.toml."""
     opened = Project.open(project or ".")
     values = parse_sets(sets)
-    how: dict[str, Any] = {"note": note, "threads": threads, "device": device}
+    how: dict[str, Any] = {"note": note, "threads": threads, "device": device, "jobs": jobs}
     asked: dict[str, Any] = {"until": until, "items": items, "sets": values}
     results = opened.run(steps or None, **asked, **how, dry_run=True)
     if not dry_run:
@@ -66,6 +68,7 @@ def rerun(
     note: Note = "",
     threads: Threads = None,
     device: Device = "auto",
+    jobs: AtOnce = 1,
     detach: Detach = False,
     quiet: Quiet = False,
     project: ProjectDir = None,
@@ -80,6 +83,7 @@ def rerun(
         "note": note,
         "threads": threads,
         "device": device,
+        "jobs": jobs,
     }
     arguments = {**opened.jobs.step_of(step, device=device), **asked}
     if detach:

@@ -17,7 +17,6 @@ from staproj.project.layout import RunDir
 
 TOUCH_EVERY_S = 10.0
 WRITE_EVERY_S = 1.0
-FRESH_S = 60.0
 
 
 class Beat:
@@ -87,11 +86,3 @@ def touch(path: Path) -> None:
     """Say that somebody still watches over ``path``, made if it is not there."""
     with suppress(OSError):
         path.touch()
-
-
-def is_fresh(path: Path) -> bool:
-    """Tell whether a file was touched within the last minute (clocks may differ by as much)."""
-    try:
-        return abs(time.time() - path.stat().st_mtime) < FRESH_S
-    except OSError:
-        return False

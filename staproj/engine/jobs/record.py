@@ -8,9 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from staproj.engine.jobs import heartbeat
 from staproj.errors import StaprojError, StorageError, UsageError
-from staproj.project import atomic
+from staproj.project import atomic, runs
 from staproj.project.layout import JobDir, Layout
 from staproj.project.process import is_alive, this_process, user_name
 
@@ -157,7 +156,7 @@ def state_of(job: JobDir) -> JobState:
         alive = [is_alive(who) for who in people]
         return JobState("starting" if alive == [True] else "interrupted", "", run, step)
     alive = [is_alive(who) for who in people]
-    if True in alive or (None in alive and heartbeat.is_fresh(job.heartbeat)):
+    if True in alive or (None in alive and runs.is_recent(job.heartbeat)):
         waiting = _waits_for(job)
         return JobState("queued" if waiting else "running", waiting, run, step)
     if None in alive:

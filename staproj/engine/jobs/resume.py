@@ -33,7 +33,11 @@ def plan(layout: Layout, run: str | None) -> dict[str, Any] | None:
         if job is None:
             return None
     step = directory.name.step if directory is not None else None
-    found: dict[str, Any] = {"original": "run", "targets": [step] if step else None}
+    found: dict[str, Any] = {
+        "original": "rerun",
+        "step": step,
+        "from_run": directory.id if directory else None,
+    }
     if job is not None:
         with suppress(StaprojError):
             asked = record.read(job)
