@@ -105,7 +105,7 @@ def write(layout: Layout, *, manifest: str, heads: Mapping[str, str], why: str) 
     last = max((name.number for name in layout.iter_runs()), default=0)
     open_runs = tuple(n.number for n in _after(layout, latest(layout)) if not layout.run(n).is_sealed())
     version = Version(number, now(), user_name(), why, last, dict(heads), manifest, open_runs)
-    atomic.write_text(layout.version(number), _to_toml(version))
+    atomic.write_text(layout.version(number), to_toml(version))
     return version
 
 
@@ -126,7 +126,8 @@ def _after(layout: Layout, version: Version | None) -> list[RunName]:
     return sorted(n for n in layout.iter_runs() if n.number > last or n.number in still_open)
 
 
-def _to_toml(version: Version) -> str:
+def to_toml(version: Version) -> str:
+    """Return the text of a version as its file holds it."""
     lines = ["# A moment of this project: its manifest and which run stood for each step.", "[version]"]
     lines += [
         f"{key} = {_toml(getattr(version, key))}" for key in ("number", "created", "who", "why", "last_run")
