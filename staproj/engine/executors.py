@@ -22,8 +22,10 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Literal
 
+import staproj
 from staproj.errors import StageError
 
 Kind = Literal["inline", "processes"]
@@ -135,8 +137,10 @@ class _Worker:
     def __init__(self) -> None:
         here, there = socket.socketpair()
         with there:
-            command = [sys.executable, "-m", "staproj.engine.executors", str(there.fileno())]
-            path = [os.path.abspath(part) for part in sys.path]
+            command = [sys.executable, "-P", "-m", "staproj.engine.executors", str(there.fileno())]
+            # Never the working directory ("" here, -P there): a project brings no code with it.
+            path = [os.path.abspath(part) for part in sys.path if part]
+            path.append(str(Path(staproj.__file__).resolve().parents[1]))
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

@@ -21,6 +21,7 @@ from staproj.project.accepted import Accepted
 from staproj.project.fingerprints import Fingerprints
 from staproj.project.layout import Layout, RunDir, RunName, templates_dir
 from staproj.project.manifest import Change, Manifest, suggestion
+from staproj.stages import registry
 
 RECORD_FORMAT = 1
 """Format of ``spec.json`` that this version writes and compares."""
@@ -104,6 +105,7 @@ class View:
     def open(cls, root: Path, changes: Sequence[Change] = (), *, with_template: bool = False) -> View:
         """Look at the project at ``root``."""
         layout = Layout(root)
+        registry.bar(layout.root)
         return cls(layout, Fingerprints(layout), tuple(changes), with_template)
 
     def again(self, changes: Sequence[Change] | None = None) -> View:

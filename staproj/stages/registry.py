@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import site
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 from staproj.errors import UsageError
 from staproj.stages.api import StageSpec
@@ -43,11 +47,22 @@ BUILT_IN = (
 
 
 _TEMPORARY: dict[str, StageSpec] = {}
+_BARRED: set[str] = set()
 
 
 def names() -> list[str]:
     """Return all stage names, built-in ones in pipeline order, then plug-ins."""
-    return [*BUILT_IN, *sorted(_plugins()), *_TEMPORARY]
+    return [*BUILT_IN, *sorted(_usable_plugins()), *_TEMPORARY]
+
+
+def bar(directory: Path) -> None:
+    """Never take a stage from ``directory``: a project brings no code with it, wherever Python looks for it.
+
+    A Python environment that lies in it, and is the one running, stays what it is: installed.
+    """
+    if str(directory) not in _BARRED:
+        _BARRED.add(str(directory))
+        get.cache_clear()
 
 
 @contextmanager
@@ -78,7 +93,7 @@ def get(name: str) -> StageSpec:
     if name in BUILT_IN:
         spec: StageSpec = importlib.import_module(f"staproj.stages.{name}.declare").STAGE
         return spec
-    plugins = _plugins()
+    plugins = _usable_plugins()
     if name in plugins:
         loaded: StageSpec = plugins[name].load()
         return loaded
@@ -92,6 +107,26 @@ def all_stages() -> list[StageSpec]:
     return [get(name) for name in names()]
 
 
+def _usable_plugins() -> dict[str, EntryPoint]:
+    return {name: entry for name, (entry, place) in _plugins().items() if not _is_barred(place)}
+
+
+def _is_barred(place: str) -> bool:
+    installed = [sys.prefix, sys.base_prefix, *([site.USER_SITE] if site.USER_SITE else [])]
+    if any(_below(place, os.path.realpath(directory)) for directory in installed):
+        return False
+    return any(_below(place, os.path.realpath(directory)) for directory in _BARRED)
+
+
+def _below(place: str, directory: str) -> bool:
+    return place == directory or place.startswith(directory.rstrip(os.sep) + os.sep)
+
+
 @cache
-def _plugins() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group="staproj.stages")}
+def _plugins() -> dict[str, tuple[EntryPoint, str]]:
+    """Return the plug-ins by name, each with the directory that its package was found in."""
+    found = {}
+    for entry in entry_points(group="staproj.stages"):
+        place = str(entry.dist.locate_file("")) if entry.dist is not None else ""
+        found[entry.name] = (entry, os.path.realpath(place))
+    return found
