@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from staproj.project import atomic
-from staproj.project.layout import Layout, RunDir, RunName
+from staproj.errors import StaprojError
+from staproj.project import atomic, versions
+from staproj.project.layout import RUN_ID, Layout, RunDir, RunName
 from staproj.project.lock import project_lock
-from staproj.project.process import is_alive, this_process
+from staproj.project.process import boot_id, is_alive, this_process
 
 HEARTBEAT_FRESH_S = 60.0
 
@@ -26,17 +27,51 @@ class RunState:
 
 
 def reserve(layout: Layout, step: str) -> RunDir:
-    """Make the directory of a new run; its number was never given out before."""
+    """Make the directory of a new run; its number was never given out before.
+
+    Nothing is fsynced here: what makes the run worth anything is, with the names above it, when its first
+    item is finished.
+    """
     with project_lock(layout.lock, purpose="number of a run"), atomic.storage_errors(layout.runs):
         layout.runs.mkdir(exist_ok=True)
-        highest = max((name.number for name in layout.iter_runs()), default=0)
-        with suppress(OSError, ValueError):
-            highest = max(highest, int(layout.counter.read_text()))
-        run = layout.run(RunName(highest + 1, step))
+        number = _highest(layout) + 1
+        run = layout.run(RunName(number, step))
         run.path.mkdir()
-        layout.counter.write_text(str(highest + 1))
-    atomic.fsync_dir(layout.runs)
+        note(run, "reserved", **this_process())
+        counter = " ".join(str(part) for part in (number, *_stamp(layout)))
+        atomic.write_bytes(layout.counter, counter.encode(), sync=False)
     return run
+
+
+def _highest(layout: Layout) -> int:
+    """Return the highest number ever given out; the directory is listed only if others changed it."""
+    counted: list[int] = []
+    with suppress(OSError, ValueError):
+        counted = [int(word) for word in layout.counter.read_text(encoding="ascii").split()]
+    if len(counted) == 3 and (counted[1], counted[2]) == _stamp(layout):
+        return counted[0]
+    listed = [name.number for name in layout.iter_runs()]
+    if not counted:  # deleted with everything private: versions and notes remember runs that are gone
+        listed += [run for version in versions.numbers(layout)[-1:] for run in _known_to(layout, version)]
+        listed += [
+            int(found[1]) for path in layout.annotations.glob("r*") if (found := RUN_ID.match(path.stem))
+        ]
+    return max([*listed, *counted[:1]], default=0)
+
+
+def _known_to(layout: Layout, number: int) -> list[int]:
+    """Return the numbers of runs that a version knows."""
+    with suppress(StaprojError):
+        version = versions.read(layout, number)
+        heads = [int(found[1]) for run in version.heads.values() if (found := RUN_ID.match(run))]
+        return [version.last_run, *version.open_runs, *heads]
+    return []
+
+
+def _stamp(layout: Layout) -> tuple[int, int]:
+    """Return what changes when somebody adds or removes a run directory."""
+    stat = layout.runs.stat()
+    return stat.st_mtime_ns, stat.st_nlink
 
 
 def note(run: RunDir, event: str, *, durable: bool = False, **facts: Any) -> None:
@@ -61,7 +96,8 @@ def state_of(run: RunDir) -> RunState:
     """Return what became of a run.
 
     A run without a last word is running (or queued) only if its process is proven alive; on another machine
-    it is so while its heartbeat is fresh, else "unreachable", never guessed.
+    it is so while its heartbeat is fresh, else "unreachable", never guessed. A clock that goes wrong
+    there can only make it unreachable.
     """
     events = atomic.read_lines(run.state)
     started = next((e.get("time") for e in reversed(events) if e.get("event") == "started"), None)
@@ -71,13 +107,17 @@ def state_of(run: RunDir) -> RunState:
         kind = event.get("event")
         if kind in ("failed", "interrupted"):
             return RunState(str(kind), event, started)
-        if kind in ("started", "queued"):
+        if kind in ("started", "queued", "reserved"):
             alive = is_alive(event)
-            if alive is None and not is_recent(run.heartbeat):
+            recent = is_recent(run.heartbeat)
+            if alive is None and not recent:
                 return RunState("unreachable", event, started)
-            living = "running" if kind == "started" else "queued"
+            if alive is False and recent and event.get("boot_id") != boot_id():
+                return RunState("unreachable", event, started)  # not here, and yet somebody keeps it alive
+            living = "queued" if kind == "queued" else "running"
             return RunState("interrupted" if alive is False else living, event, started)
-    return RunState("interrupted", {}, started)
+    lost = {"message": "nothing is known of how it went: the power may have gone as it began"}
+    return RunState("interrupted", lost, started)
 
 
 def latest_by_step(layout: Layout) -> dict[str, RunName]:
