@@ -73,7 +73,7 @@ def crate(
         ``{"name", "affiliation", "affiliation_url", "orcid"}`` of who is responsible; default: who ran them.
     """
     told = [provenance.facts(view, run) for run in sorted(set(runs), key=_number)]
-    graph = _Graph(where or _here(view), [provenance.anonymous(t) if anonymous else t for t in told])
+    graph = _Graph(where or _here(view), [provenance.for_export(view, t, anonymous) for t in told])
     for path in extra_files:
         graph.file(path, placed=path)
     for run in graph.told:

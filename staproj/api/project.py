@@ -26,7 +26,9 @@ class _Later:
 
 if TYPE_CHECKING:
     from staproj.api import listing
+    from staproj.api.archives import Archives
     from staproj.api.jobs import Jobs
+    from staproj.api.provenance import Provenance
     from staproj.engine import lineage as lineages
     from staproj.engine import session, why
     from staproj.engine.execute import Options
@@ -84,11 +86,46 @@ class Project:
         return cls(Path(os.path.abspath(path)))
 
     @property
+    def archives(self) -> Archives:
+        """Archives: write one, and check the project against its digests."""
+        from staproj.api.archives import Archives
+
+        return Archives(self.root)
+
+    @property
+    def provenance(self) -> Provenance:
+        """What is on record of runs: facts, cost, methods, records for other programs."""
+        from staproj.api.provenance import Provenance
+
+        return Provenance(self.root)
+
+    @property
     def jobs(self) -> Jobs:
         """Work that goes on without a terminal."""
         from staproj.api.jobs import Jobs
 
         return Jobs(self.root)
+
+    @property
+    def variants(self) -> Variants:
+        """Steps with several values side by side."""
+        from staproj.api.variants import Variants
+
+        return Variants(self.root)
+
+    @property
+    def history(self) -> History:
+        """Heads, versions, and runs that may stand for others."""
+        from staproj.api.history import History
+
+        return History(self.root)
+
+    @property
+    def annotations(self) -> Annotations:
+        """Notes, ratings and tags of runs."""
+        from staproj.api.annotations import Annotations
+
+        return Annotations(self.root)
 
     # ------------------------------------------------------------------------------------------ running
     def run(
@@ -185,26 +222,21 @@ class Project:
         """Say why a step is in its state, and (``changes``) how its head differs from the run before it."""
         return listing.why_of(View.open(self.root), step_or_run)
 
-    def diff(self, old: str, new: str) -> dict[str, Any]:
-        """Return what differs between two runs: parameters with layer, inputs, data, software, metrics."""
-        return lineages.diff(View.open(self.root), self._run_of(old), self._run_of(new))
+    def diff(self, *runs: str) -> dict[str, Any]:
+        """Return what differs between two or more runs: parameters with layer, inputs, metrics, FSC curves."""
+        from staproj.engine import compare
+
+        view = View.open(self.root)
+        return compare.diff(view, [listing.head_or_run(view, run) for run in runs])
 
     def lineage(self, path_or_run: str | Path) -> dict[str, Any]:
         """Say how a file (any path, from any directory) or a run was made, down to the raw data.
 
         For raw data: ``{"file", "raw_data": True, "read_by": [{"run", "step", "head", "fingerprint"}]}``.
         """
-        view = View.open(self.root)
-        text = str(path_or_run)
-        if listing.is_run(text) or (text in view.graph.nodes and not Path(text).exists()):
-            return lineages.lineage(view, self._run_of(text))
-        inside = self.root / text
-        path = inside if not Path(text).exists() and inside.exists() else Path(text)
-        readers = lineages.readers_of(view, path) if path.is_file() else []
-        if readers:
-            return {"file": str(path), "raw_data": True, "read_by": readers}
-        root, run, file = lineages.locate(path)
-        return lineages.lineage(View.open(root), run.id, file)
+        from staproj.api.provenance import what_made
+
+        return what_made(path_or_run, self.root)
 
     def ls(self, step: str | None = None) -> list[dict[str, Any]]:
         """Return all runs, newest first: run, step, state, created, note, head, verdict."""

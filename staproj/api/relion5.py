@@ -7,8 +7,6 @@ images are relative to the folder: start RELION inside of it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -16,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from staproj import __version__
 from staproj.api.listing import is_run
 from staproj.errors import InputError, UsageError
+from staproj.project.layout import SIDECAR
 from staproj.project.manifest import suggestion
 
 if TYPE_CHECKING:
@@ -45,7 +43,9 @@ class _Sources:
     maps_run: str | None
 
 
-def export_relion5(project: Project, out_dir: str | Path, *, step: str | None = None) -> dict[str, Any]:
+def export_relion5(
+    project: Project, out_dir: str | Path, *, step: str | None = None, anonymous: bool = False
+) -> dict[str, Any]:
     """Write a RELION 5 folder of the particles of ``step`` (default: the last refine, else select, step).
 
     Returns ``{"directory", "files", "n_particles", "tilt_series", "runs", "warnings"}``.
@@ -65,7 +65,7 @@ def export_relion5(project: Project, out_dir: str | Path, *, step: str | None = 
         shutil.rmtree(temporary)
     temporary.mkdir(parents=True)
     try:
-        result = _write(project, sources, temporary, out)
+        result = _write(project, sources, temporary, out, anonymous)
         if out.exists():
             out.rmdir()
         temporary.rename(out)
@@ -125,7 +125,7 @@ def _run_made_from(project: Project, steps: list[dict[str, Any]], stage: str, so
     return None
 
 
-def _write(project: Project, sources: _Sources, folder: Path, final: Path) -> dict[str, Any]:
+def _write(project: Project, sources: _Sources, folder: Path, final: Path, anonymous: bool) -> dict[str, Any]:
     from staproj.formats.relion5 import write_optimisation_set, write_particles, write_tomograms
 
     loaded = {what: project.artifact(*use) for what, use in sources.uses.items()}
@@ -145,10 +145,10 @@ def _write(project: Project, sources: _Sources, folder: Path, final: Path) -> di
     runs = {what: f"{run}.{port}" for what, (run, port) in sources.uses.items()}
     runs |= {"half_maps": sources.maps_run or "", "mask": sources.mask_run or ""}
     written = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    _write_provenance(project, sources, folder, runs, written, warnings)
+    _write_provenance(project, sources, folder, runs, written, warnings, anonymous)
     return {
         "directory": str(final),
-        "files": [*written, "provenance.json"],
+        "files": [*written, SIDECAR],
         "n_particles": len(particles),
         "tilt_series": list(series),
         "runs": runs,
@@ -228,32 +228,35 @@ def _write_provenance(
     project: Project,
     sources: _Sources,
     folder: Path,
-    runs: Mapping[str, str],
+    roles: Mapping[str, str],
     written: list[str],
     warnings: list[str],
+    anonymous: bool,
 ) -> None:
-    keep = ("run", "step", "stage", "key", "params", "inputs", "created", "software")
-    told = {
-        "made_by": f"staproj {__version__}, export relion5",
-        "project": project.status()["project"],
-        "runs": dict(runs),
-        "warnings": warnings,
-        "conventions": {
+    from staproj.engine import sidecar
+
+    origin = {f"{part}.mrc": (sources.maps_run, "half_maps") for part in ("half1", "half2")}
+    origin |= {"mask.mrc": (sources.mask_run, "mask"), "particles.star": sources.uses["particles"]}
+    files = {}
+    for name in written:
+        run, port = origin.get(name, (None, None))
+        files[name] = sidecar.describe_file(folder / name, run=run, port=port)
+    record = project.provenance.sidecar(
+        "relion5",
+        files,
+        {
+            run
+            for run in [*(run for run, _ in sources.uses.values()), sources.maps_run, sources.mask_run]
+            if run
+        },
+        anonymous=anonymous,
+        roles=dict(roles),
+        warnings=warnings,
+        conventions={
             "position": "centred coordinate / px + size / 2.0, origins are 0",
             "orientation": "Rz(-psi) Ry(-tilt) Rz(-rot) takes reference axes to tomogram axes",
             "defocus": "view + rlnTomoHand * depth, Å, positive = underfocus",
             "pre_exposure": "received before the view began",
         },
-        "files": {name: _sha256(folder / name) for name in written},
-        "lineage": [{key: node[key] for key in keep if key in node} for node in sources.chain],
-    }
-    text = json.dumps(told, indent=1, ensure_ascii=False, sort_keys=True, default=str)
-    (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        for block in iter(lambda: handle.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+    )
+    sidecar.write(folder, record)

@@ -37,6 +37,13 @@ COMMANDS = (
     (WORK, "jobs", "jobs:jobs", "List what is running, waiting, interrupted or done."),
     (WORK, "watch", "jobs:watch", "Follow a job that goes on without a terminal."),
     (WORK, "cancel", "jobs:cancel", "Stop a job; what is finished is kept."),
+    (WORK, "head", "versions:head", "Let an earlier run stand for its step again."),
+    (WORK, "accept", "versions:accept", "Let a run stand for another, judged equivalent."),
+    (WORK, "note", "annotate:note", "Write a note about a run."),
+    (WORK, "rate", "annotate:rate", "Rate a run from 0 to 5."),
+    (WORK, "title", "annotate:title", "Give a run a title."),
+    (WORK, "tag", "annotate:tag", 'Tag a run; "final" protects it from clean-up.'),
+    (WORK, "untag", "annotate:untag", "Take tags from a run."),
     (LOOK, "status", "look:status", "Show each step: fresh, stale and why, missing, failed."),
     (LOOK, "ls", "look:ls", "List all runs."),
     (
@@ -46,13 +53,44 @@ COMMANDS = (
         "Show a run: verdict, metrics, parameters and their origin, inputs, outputs, curves.",
     ),
     (LOOK, "why", "look:why", "Say why a step is stale, or why a run was made."),
-    (LOOK, "diff", "look:diff", "Compare two runs: parameters, inputs, metrics."),
-    (LOOK, "lineage", "look:lineage", "Say what made a file: the chain of runs down to the raw data."),
+    (LOOK, "diff", "look:diff", "Compare runs: parameters, inputs, metrics, FSC curves."),
+    (LOOK, "lineage", "provenance:lineage", "Say what made a file, here or anywhere: the chain of runs."),
     (LOOK, "log", "look:log", "Print the log of a run."),
+    (SHARE, "archive", "archives:archive", "Write the project into one file, with digests of everything."),
+    (SHARE, "verify", "archives:verify", "Find any changed bit in an archive or a project."),
+    (SHARE, "restore", "archives:restore", "Take a project, or one run, out of an archive."),
+    (SHARE, "methods", "provenance:methods", "Write the methods section and references of a map."),
     (SHARE, "score", "try_out:score", "Compare a project of simulated data with the truth."),
     (LEARN, "stages", "stages:stages", "List the stages, or explain one with all its parameters."),
     (LEARN, "help", "stages:help_topic", "Explain a topic, or a stage."),
 )
+
+GROUPS = (
+    (
+        "version",
+        "Settings and results at one moment: list, compare, name, go back.",
+        LOOK,
+        {
+            "list": "List all versions.",
+            "show": "Show a version.",
+            "diff": "Compare two versions.",
+            "tag": "Give a version a name.",
+            "untag": "Take the name of a version away.",
+            "checkout": "Go back to a version; nothing is lost.",
+        },
+    ),
+    (
+        "variant",
+        "One step with several values side by side (made by `rerun`).",
+        LOOK,
+        {
+            "list": "List all variants.",
+            "compare": "Compare variants of a step.",
+            "remove": "Take variants out of staproj.toml; their runs stay.",
+        },
+    ),
+)
+MANY = ("list", "diff", "compare", "remove")  # words whose functions speak of several
 
 
 def build() -> App:
@@ -66,14 +104,22 @@ def build() -> App:
     )
     for group, name, target, text in COMMANDS:
         app.command(f"staproj.cli.commands.{target}", name=name, help=text, group=group)
-    versions = App(
-        name="version", help="List or compare versions: settings and results at one moment.", group=LOOK
-    )
-    versions.command("staproj.cli.commands.versions:list_versions", name="list", help="List all versions.")
-    versions.command("staproj.cli.commands.versions:diff_versions", name="diff", help="Compare two versions.")
-    app.command(versions)
+    for name, text, group, commands in GROUPS:
+        below = App(name=name, help=text, group=group)
+        for word, told in commands.items():
+            below.command(
+                f"staproj.cli.commands.{name}s:{word}_{name}{'s' * (word in MANY)}", name=word, help=told
+            )
+        app.command(below)
     exports = App(name="export", help="Write files for another program.", group=SHARE)
     exports.command("staproj.cli.commands.exports:relion5", name="relion5", help="Write a RELION 5 project.")
+    for name, text in (
+        ("map", "Copy maps of a run, with a record of how they were made."),
+        ("files", "Copy outputs of a run, with a record of how they were made."),
+        ("crate", "Write RO-Crate metadata (Process Run Crate)."),
+        ("prov", "Write the history as W3C PROV-JSON."),
+    ):
+        exports.command(f"staproj.cli.commands.exports:{name}_", name=name, help=text)
     app.command(exports)
     return app
 

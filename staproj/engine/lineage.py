@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from staproj.engine import digest
 from staproj.engine.view import View
 from staproj.errors import ProjectError, StaprojError, UsageError
+from staproj.project.fingerprints import sha256_file
 from staproj.project.layout import RUN_NAME, RunDir, find_root
 
 
@@ -40,7 +42,7 @@ def locate(path: Path) -> tuple[Path, RunDir, str | None]:
         raise UsageError(
             "this file lies in no staproj project, so nothing is known of how it was made",
             where=str(absolute),
-            hint="give a file below runs/*/out of a project; for raw data name the project with -C DIR",
+            hint="name a project with -C DIR: raw data, and copies of its files, are known by it",
         ) from None
     raise UsageError(
         "no run made this file, and none reads it",
@@ -49,14 +51,65 @@ def locate(path: Path) -> tuple[Path, RunDir, str | None]:
     )
 
 
+def with_content(view: View, path: Path) -> list[dict[str, Any]]:
+    """Return the outputs of all runs that have the same bytes as a file, newest first: run, file, head.
+
+    The file is read only where an output of its size is on record.
+    """
+    try:
+        wanted = os.stat(path).st_size  # noqa: PTH116 - twin of the reads below
+    except OSError as error:
+        raise UsageError(f"cannot read: {error.strerror}", where=str(path)) from None
+    mark, digest_, found = f'"size": {wanted},'.encode(), None, []
+    for name in sorted(view.layout.iter_runs(), reverse=True):
+        run = view.layout.run(name)
+        try:
+            if not run.is_sealed() or mark not in run.outputs.read_bytes():
+                continue
+            listed = view.outputs(name.id)["files"]
+        except (OSError, StaprojError):
+            continue
+        for entry in listed:
+            if entry["size"] != wanted:
+                continue
+            digest_ = digest_ or sha256_file(path)
+            if entry["sha256"] == digest_:
+                head = view.heads.get(name.step) == name.id
+                found.append({"run": name.id, "step": name.step, "head": head, "file": entry["path"]})
+    return found
+
+
+def changed_since(view: View, run: RunDir, file: str | None) -> bool | None:
+    """Tell whether an output is not what its run sealed (``None``: not an output, or gone).
+
+    Its bytes are read only where size and time differ from the record.
+    """
+    listed = next((e for e in _listed(view, run) if e["path"] == file), None)
+    path = run.out / (file or "")
+    if listed is None or not path.is_file():
+        return None
+    stat = path.stat()
+    if stat.st_size != listed["size"]:
+        return True
+    return stat.st_mtime_ns != listed["mtime_ns"] and sha256_file(path) != listed["sha256"]
+
+
+def _listed(view: View, run: RunDir) -> list[dict[str, Any]]:
+    return list(view.outputs(run.id)["files"]) if run.is_sealed() else []
+
+
 def readers_of(view: View, path: Path) -> list[dict[str, Any]]:
     """Return the runs that read a file of raw data, newest first: run, step, head, fingerprint."""
     wanted = {os.path.abspath(path), os.path.realpath(path)}
+    names = {json.dumps(os.path.basename(name), ensure_ascii=False)[1:-1].encode() for name in wanted}  # noqa: PTH119
     found = []
     for name in sorted(view.layout.iter_runs(), reverse=True):
         try:
+            text = view.layout.run(name).spec.read_bytes()
+            if not any(part in text for part in names):
+                continue
             spec = view.spec(name.id)
-        except StaprojError:
+        except (OSError, StaprojError):
             continue
         for entry in spec["data"].values():
             for stored, fingerprint in entry["files"]:
@@ -94,6 +147,7 @@ def lineage(view: View, run: str, file: str | None = None) -> dict[str, Any]:
         "run": start.id,
         "item": item,
         "artifact": _artifact_of(view, start, file),
+        "changed": changed_since(view, start, file),
         "chain": chain,
         "raw": [{"path": path, "fingerprint": value} for path, value in sorted(raw.items())],
     }
@@ -152,7 +206,7 @@ def diff(view: View, old: str, new: str) -> dict[str, Any]:
             {**b["software"], "cache_version": b["cache_version"]},
         ),
         "metrics": _metrics_diff(first, second),
-        "outputs": _changed(_output_digests(view, first), _output_digests(view, second)),
+        "outputs": _changed(output_digests(view, first), output_digests(view, second)),
     }
 
 
@@ -205,10 +259,11 @@ def _changed(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, Any]]
 
 
 def _metrics_diff(first: RunDir, second: RunDir) -> list[dict[str, Any]]:
-    return _changed(_metrics(first), _metrics(second))
+    return _changed(metrics(first), metrics(second))
 
 
-def _metrics(run: RunDir) -> dict[str, float]:
+def metrics(run: RunDir) -> dict[str, float]:
+    """Return the numbers of a sealed run, ``{"TS_01.mean": value}``."""
     if not run.is_sealed():
         return {}
     from staproj.project.record import read_run
@@ -220,7 +275,8 @@ def _metrics(run: RunDir) -> dict[str, float]:
     return found
 
 
-def _output_digests(view: View, run: RunDir) -> dict[str, Any]:
+def output_digests(view: View, run: RunDir) -> dict[str, Any]:
+    """Return the digests of the outputs of a sealed run, ``{"TS_01.map": digest}``."""
     if not run.is_sealed():
         return {}
     found: dict[str, Any] = {}

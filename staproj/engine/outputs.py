@@ -60,6 +60,7 @@ def write_artifacts(
         kind = spec.outputs[port].kind
         value, referred, raw_data = _digest(view, kind, path, files)
         entry = {"file": path.relative_to(out).as_posix(), "digest": value, "raw_data": raw_data}
+        entry["refers"] = [files[other]["path"] for other in referred[1:]]
         for other in referred:
             files[other]["class"] = spec.outputs[port].output_class or kind.output_class
         if item is None and name is not None:

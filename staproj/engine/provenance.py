@@ -6,6 +6,8 @@ Reads the small files of runs only (``spec.json``, ``env.json``, ``state.jsonl``
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -119,6 +121,7 @@ def ports(listed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     artifacts = listed.get("artifacts", {})
+    listed_ = {file["path"] for file in listed.get("files", ())}
     heads = {part["file"] for entry in artifacts.values() for part in _parts(entry)}
     beside: dict[str, list[str]] = {}
     for file in listed.get("files", ()):
@@ -128,7 +131,9 @@ def ports(listed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         names: list[str] = []
         for part in _parts(entry):
             names.append(part["file"])
-            names += part.get("refers") or beside.get(part["file"].rpartition("/")[0], [])
+            refers = part.get("refers")
+            known = [name for name in refers if name in listed_] if isinstance(refers, list) else None
+            names += beside.get(part["file"].rpartition("/")[0], []) if known is None else known
         digest: Any = entry.get("digest")
         if "items" in entry:
             digest = {item: part["digest"] for item, part in entry["items"].items()}
@@ -204,6 +209,33 @@ def cost(told: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _total(parts: Iterable[Mapping[str, Any]], key: str) -> float:
     return round(sum(float(part[key] or 0.0) for part in parts), 3)
+
+
+def for_export(view: View, told: dict[str, Any], hide: bool = False) -> dict[str, Any]:
+    """Return facts fit to leave the project: no path of this machine but those of raw data outside.
+
+    Words of commands and messages that are paths lose their directories. ``hide`` leaves people and machines
+    out too, and the directories of raw data.
+    """
+    if hide:
+        told = anonymous(told)
+    roots = sorted(
+        {str(view.layout.root), os.path.abspath(view.layout.root), os.path.realpath(view.layout.root)}
+    )
+    home = os.path.expanduser("~")  # noqa: PTH111 - compared as text
+    places = [(root, ".") for root in roots[::-1] if len(root) > 1] + ([(home, "~")] if len(home) > 1 else [])
+    raw = {pattern for pattern in told["data"] if pattern.startswith("/")}
+
+    def clean(text: Any) -> Any:
+        if not isinstance(text, str):
+            return text
+        for place, short in places:
+            text = re.sub(re.escape(place) + r"(?=/|$|[\s'\":,;)])", short, text)
+        return text
+
+    command = [word if word in raw else _name_only(clean(word)) for word in told["command"] or []]
+    cleaned = {key: clean(told[key]) for key in ("note", "error", "verdict")}
+    return {**told, **cleaned, "command": command}
 
 
 def anonymous(told: dict[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,8 @@ __all__ = [
 ]
 
 MANIFEST = "staproj.toml"
+SIDECAR = "provenance.json"
+SIDECAR_SUFFIX = ".staproj.json"
 RUNS = "runs"
 PRIVATE = ".staproj"
 RUN_ID = re.compile(r"^r([0-9]{1,9})\Z")

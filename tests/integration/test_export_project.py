@@ -170,9 +170,9 @@ def test_export_of_a_run_project(tmp_path: Path) -> None:
         np.testing.assert_allclose(theirs[name]["defocus_u"], expected, atol=1.0)
         assert set(theirs[name]["half_set"].tolist()) == {1, 2}
     told = json.loads((project.root / "exports" / "relion" / "provenance.json").read_text())
-    assert told["runs"]["alignment"] == f"{run_of['align']}.alignment"
-    assert told["runs"]["slab"] == f"{run_of['align']}.slab"
-    assert told["runs"]["particles"] == f"{run_of['choose']}.particles"
-    assert {node["run"] for node in told["lineage"]} == set(run_of.values())
+    assert told["roles"]["alignment"] == f"{run_of['align']}.alignment"
+    assert told["roles"]["slab"] == f"{run_of['align']}.slab"
+    assert told["roles"]["particles"] == f"{run_of['choose']}.particles"
+    assert {node["run"] for node in told["runs"]} == set(run_of.values())
     text = (project.root / "exports" / "relion" / "tilt_series" / "TS_01.star").read_text()
     assert str(tmp_path) not in text

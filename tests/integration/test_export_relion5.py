@@ -64,6 +64,15 @@ class FakeProject:
             chain.append({"run": name, "step": f"{stage}_x", "stage": stage, "inputs": uses, "key": "k"})
         return {"run": run, "chain": chain}
 
+    @property
+    def provenance(self) -> FakeProject:
+        """Return what makes records."""
+        return self
+
+    def sidecar(self, export: str, files: Any, runs: Any, **more: Any) -> dict[str, Any]:
+        """Return a record of what was asked for."""
+        return {"export": export, "files": files, "runs": sorted(runs), **more}
+
     def show(self, run: str) -> dict[str, Any]:
         """Return what a run put out."""
         return {"outputs": {port: {} for name, port in self.artifacts if name == run}}
@@ -158,11 +167,14 @@ def test_the_folder_names_files_that_exist(project: FakeProject, tmp_path: Path)
     export_relion5(project, tmp_path / "relion")  # type: ignore[arg-type]
     folder = tmp_path / "relion"
     told = json.loads((folder / "provenance.json").read_text())
-    assert told["runs"]["particles"] == "r0004.particles"
-    assert told["runs"]["half_maps"] == "r0005"
-    assert [node["run"] for node in told["lineage"]] == ["r0004", "r0003", "r0001"]
-    for name, digest in told["files"].items():
-        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    assert told["roles"]["particles"] == "r0004.particles"
+    assert told["roles"]["half_maps"] == "r0005"
+    assert told["runs"] == ["r0000", "r0001", "r0002", "r0004", "r0005", "r0006"]
+    assert (told["files"]["half1.mrc"]["run"], told["files"]["mask.mrc"]["run"]) == ("r0005", "r0006")
+    for name, entry in told["files"].items():
+        content = (folder / name).read_bytes()
+        assert entry["sha256"] == "sha256:" + hashlib.sha256(content).hexdigest()
+        assert entry["size"] == len(content)
     assert (folder / "half1.mrc").read_bytes() == (project.root / "half_1.mrc").read_bytes()
     assert (folder / "mask.mrc").read_bytes() == (project.root / "mask.mrc").read_bytes()
     optimisation = relion5_reader.read_blocks(folder / "optimisation_set.star")[""][0]

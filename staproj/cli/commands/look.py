@@ -10,7 +10,8 @@ from cyclopts import Parameter
 from staproj.api import Project
 from staproj.cli import diagnostics, output
 from staproj.cli.options import Json, ProjectDir
-from staproj.errors import ProjectError, UsageError
+from staproj.errors import UsageError
+from staproj.report import compare as compare_report
 from staproj.report import runs as report
 
 FOLLOW_EVERY_S = 1.0
@@ -20,8 +21,7 @@ def status(*, project: ProjectDir = None, json: Json = False) -> None:
     """Show each step: fresh; stale, failed or missing and why; never run."""
     opened = Project.open(project or ".")
     data = opened.status()
-    verdicts = {} if json else {run["run"]: run["verdict"] for run in opened.ls()}
-    output.emit(data, [] if json else report.status_lines(data, verdicts), as_json=json, fit=True)
+    output.emit(data, [] if json else report.status_lines(data), as_json=json, fit=True)
     diagnostics.warn(opened.notes())
 
 
@@ -29,12 +29,20 @@ def ls(
     step: Annotated[str | None, Parameter(help="Only runs of this step.")] = None,
     /,
     *,
+    only_step: Annotated[str | None, Parameter(name="--step", help="Only runs of this step.")] = None,
+    tag: Annotated[str | None, Parameter(help="Only runs with this tag.")] = None,
+    rating: Annotated[int | None, Parameter(help="Only runs rated so, or better.")] = None,
+    state: Annotated[
+        list[str] | None, Parameter(negative="", help="Only runs in this state, such as failed. Repeatable.")
+    ] = None,
     project: ProjectDir = None,
     json: Json = False,
 ) -> None:
     """List all runs, newest first."""
-    runs = Project.open(project or ".").ls(step)
+    opened = Project.open(project or ".")
+    runs = opened.ls(step or only_step, tag=tag, rating=rating, states=state or ())
     output.emit(runs, [] if json else report.run_rows(runs), as_json=json, fit=True)
+    diagnostics.warn(opened.annotations.problems())
 
 
 def show(
@@ -46,6 +54,7 @@ def show(
     curve: Annotated[str | None, Parameter(help="Draw a curve.")] = None,
     table: Annotated[str | None, Parameter(help="Print a table.")] = None,
     item: Annotated[str | None, Parameter(help="Only this tilt series; all of them without.")] = None,
+    provenance: Annotated[bool, Parameter(negative="", help="All that is on record of its making.")] = False,
     project: ProjectDir = None,
     json: Json = False,
 ) -> None:
@@ -55,6 +64,12 @@ def show(
         from staproj.cli.commands.record_parts import show_part
 
         show_part(opened, run, curve=curve, table=table, item=item, as_json=json)
+        return
+    if provenance:
+        from staproj.report.provenance import record_lines
+
+        facts = opened.provenance.facts(run)
+        output.emit(facts, record_lines(facts), as_json=json)
         return
     data = opened.show(run)
     if item is not None:
@@ -82,29 +97,15 @@ def why(
 
 
 def diff(
-    old: Annotated[str, Parameter(help="A run, or a step (its head).")],
-    new: Annotated[str, Parameter(help="The run to compare with it.")],
-    /,
-    *,
+    *runs: Annotated[str, Parameter(help="Two or more: a run, or a step (its head); the old one first.")],
     project: ProjectDir = None,
     json: Json = False,
 ) -> None:
-    """Compare two runs: parameters, inputs, raw data, software, metrics, outputs."""
-    data = Project.open(project or ".").diff(old, new)
-    output.emit(data, report.diff_lines(data), as_json=json)
-
-
-def lineage(
-    *paths: Annotated[str, Parameter(help="Files below runs/ (or raw data), runs or steps.")],
-    project: ProjectDir = None,
-    json: Json = False,
-) -> None:
-    """Say what made a file: the chain of runs behind it, down to the raw data."""
-    if not paths:
-        raise UsageError("which file?", hint="staproj lineage FILE ..., or a run or step")
-    found = [_project_of(path, project).lineage(path) for path in paths]
-    lines = [line for data in found for line in report.lineage_lines(data)]
-    output.emit(found if len(found) > 1 else found[0], lines, as_json=json)
+    """Compare runs: parameters, inputs, raw data, software, metrics, outputs, FSC curves."""
+    if len(runs) < 2:
+        raise UsageError("which runs?", hint="staproj diff OLD NEW, or more than two")
+    data = Project.open(project or ".").diff(*runs)
+    output.emit(data, [] if json else compare_report.diff_lines(data), as_json=json)
 
 
 def log(
@@ -136,22 +137,3 @@ def log(
 
 def _is_running(opened: Project, run: str) -> bool:
     return any(row["state"] == "running" for row in opened.ls() if run in {row["run"], row["step"]})
-
-
-def _project_of(path: str, project: ProjectDir) -> Project:
-    """Return the project asked for, else the one that the file lies in, else the one here."""
-    from pathlib import Path
-
-    if project is None and Path(path).exists():
-        try:
-            return Project.open(Path(path).parent)
-        except ProjectError:
-            try:
-                return Project.open(".")  # raw data lies anywhere
-            except ProjectError:
-                raise UsageError(
-                    "this file lies in no staproj project, so nothing is known of how it was made",
-                    where=str(Path(path).absolute()),
-                    hint="give a file below runs/*/out; for raw data name the project with -C DIR",
-                ) from None
-    return Project.open(project or ".")
