@@ -82,7 +82,7 @@ def _look_after(layout: Layout, run: RunDir) -> str | None:
         return None
     if not _needs_care(run):
         return None
-    with project_lock(layout.lock, purpose=f"looking after {run.id}"):
+    with project_lock(layout.lock, purpose=f"looking after {run.id}", timeout_s=2.0):
         if not _needs_care(run) or run.is_sealed():
             return None
         said = runs.state_of(run)

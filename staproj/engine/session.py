@@ -11,6 +11,7 @@ from typing import Any
 from staproj.engine import attempts, digest, intent, why
 from staproj.engine.events import ProgressEvent
 from staproj.engine.execute import Options, Outcome, Request, execute
+from staproj.engine.recover import recover
 from staproj.engine.view import Expected, View
 from staproj.errors import (
     CancelledError,
@@ -84,6 +85,7 @@ def run_steps(
     options = options or Options()
     if not dry_run:
         schema.require_writable(Layout(root))
+        recover(Layout(root))
     view = View.open(root)
     changes = intent.changes_for(view, sets or {}, items)
     view = View.open(root, changes, with_template=True)
@@ -162,6 +164,7 @@ def rerun_step(
     """
     options = options or Options()
     schema.require_writable(Layout(root))
+    recover(Layout(root))
     view = View.open(root)
     full = {key if "." in key else f"{name}.{key}": value for key, value in (sets or {}).items()}
     for key in full:
@@ -191,6 +194,7 @@ def set_head(root: Path, name: str, run: str, *, note: str = "") -> None:
         If the run is of another step, not complete, or its files are gone.
     """
     schema.require_writable(Layout(root))
+    recover(Layout(root))
     view = View.open(root)
     view.graph.node(name)
     directory = view.run(run)
