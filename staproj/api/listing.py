@@ -8,6 +8,7 @@ from typing import Any
 from staproj.engine import lineage, why
 from staproj.engine.view import View
 from staproj.errors import StaprojError, UsageError
+from staproj.project import annotations as said
 from staproj.project import atomic, runs, versions
 from staproj.project.layout import RUN_ID, RUN_NAME, Layout
 from staproj.project.manifest import suggestion
@@ -42,8 +43,9 @@ def newest_run(view: View, text: str) -> str:
 
 
 def notes(view: View) -> list[str]:
-    """Return remarks on all steps that make nothing stale."""
-    return [note for name in view.graph.nodes for note in why.notes_on(view, view.expected(name))]
+    """Return remarks on all steps, and on files that people edit, that make nothing stale."""
+    told = [note for name in view.graph.nodes for note in why.notes_on(view, view.expected(name))]
+    return [*told, *view.remarks()]
 
 
 def why_of(view: View, text: str) -> dict[str, Any]:
@@ -85,6 +87,7 @@ def show(view: View, run: str) -> dict[str, Any]:
     told.pop("data_files")
     told |= {"state": found.state, "directory": view.layout.relative(directory.path)}
     told |= {key: found.event.get(key) for key in ("wall_s", "cpu_s", "peak_rss_bytes")}
+    told["said"] = said.read_or_problem(view.layout, directory.id).as_dict()
     if found.state == "failed":
         told["error"] = {"message": found.event.get("message"), "items": found.event.get("items", {})}
     told["environment"] = atomic.read_json(directory.env) if directory.env.is_file() else {}

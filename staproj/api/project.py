@@ -26,9 +26,14 @@ class _Later:
 
 if TYPE_CHECKING:
     from staproj.api import listing
+    from staproj.api.annotations import Annotations
     from staproj.api.archives import Archives
+    from staproj.api.history import History
     from staproj.api.jobs import Jobs
     from staproj.api.provenance import Provenance
+    from staproj.api.recipes import Recipes
+    from staproj.api.storage import Storage
+    from staproj.api.variants import Variants
     from staproj.engine import lineage as lineages
     from staproj.engine import session, why
     from staproj.engine.execute import Options
@@ -98,6 +103,20 @@ class Project:
         from staproj.api.provenance import Provenance
 
         return Provenance(self.root)
+
+    @property
+    def storage(self) -> Storage:
+        """Space: where it goes, what can be deleted, the trash."""
+        from staproj.api.storage import Storage
+
+        return Storage(self.root)
+
+    @property
+    def recipes(self) -> Recipes:
+        """How to make a run again."""
+        from staproj.api.recipes import Recipes
+
+        return Recipes(self.root)
 
     @property
     def jobs(self) -> Jobs:
@@ -223,7 +242,7 @@ class Project:
         return listing.why_of(View.open(self.root), step_or_run)
 
     def diff(self, *runs: str) -> dict[str, Any]:
-        """Return what differs between two or more runs: parameters with layer, inputs, metrics, FSC curves."""
+        """Return what differs between two or more runs: parameters with layer, inputs, FSC curves."""
         from staproj.engine import compare
 
         view = View.open(self.root)
@@ -238,11 +257,22 @@ class Project:
 
         return what_made(path_or_run, self.root)
 
-    def ls(self, step: str | None = None) -> list[dict[str, Any]]:
-        """Return all runs, newest first: run, step, state, created, note, head, verdict."""
+    def ls(
+        self,
+        step: str | None = None,
+        *,
+        tag: str | None = None,
+        rating: int | None = None,
+        states: Sequence[str] = (),
+    ) -> list[dict[str, Any]]:
+        """Return all runs, newest first: run, step, state, created, note, head, verdict, rating, tags.
+
+        ``tag``, ``rating`` (the least) and ``states`` leave out the others.
+        """
+        from staproj.api.annotations import add_to
         from staproj.api.run_list import run_list
 
-        return run_list(self.layout, step)
+        return add_to(self.layout, run_list(self.layout, step), tag=tag, rating=rating, states=states)
 
     def show(self, step_or_run: str) -> dict[str, Any]:
         """Return everything known about a run but its arrays."""

@@ -56,6 +56,10 @@ COMMANDS = (
     (LOOK, "diff", "look:diff", "Compare runs: parameters, inputs, metrics, FSC curves."),
     (LOOK, "lineage", "provenance:lineage", "Say what made a file, here or anywhere: the chain of runs."),
     (LOOK, "log", "look:log", "Print the log of a run."),
+    (LOOK, "du", "clean:du", "Show where the space goes."),
+    (LOOK, "reproduce", "recipes:reproduce", "Print how to make a run again; --check makes it and compares."),
+    (WORK, "gc", "clean:gc", "Delete outputs that can be made again, with proof."),
+    (WORK, "remake", "clean:remake", "Put outputs back that were deleted."),
     (SHARE, "archive", "archives:archive", "Write the project into one file, with digests of everything."),
     (SHARE, "verify", "archives:verify", "Find any changed bit in an archive or a project."),
     (SHARE, "restore", "archives:restore", "Take a project, or one run, out of an archive."),
@@ -67,30 +71,29 @@ COMMANDS = (
 
 GROUPS = (
     (
+        LOOK,
         "version",
         "Settings and results at one moment: list, compare, name, go back.",
-        LOOK,
-        {
-            "list": "List all versions.",
-            "show": "Show a version.",
-            "diff": "Compare two versions.",
-            "tag": "Give a version a name.",
-            "untag": "Take the name of a version away.",
-            "checkout": "Go back to a version; nothing is lost.",
-        },
+        (
+            ("list", "versions:list_versions", "List all versions."),
+            ("show", "versions:show_version", "Show a version."),
+            ("diff", "versions:diff_versions", "Compare two versions."),
+            ("tag", "versions:tag_version", "Give a version a name."),
+            ("untag", "versions:untag_version", "Take the name of a version away."),
+            ("checkout", "versions:checkout_version", "Go back to a version; nothing is lost."),
+        ),
     ),
     (
-        "variant",
-        "One step with several values side by side (made by `rerun`).",
         LOOK,
-        {
-            "list": "List all variants.",
-            "compare": "Compare variants of a step.",
-            "remove": "Take variants out of staproj.toml; their runs stay.",
-        },
+        "variant",
+        "One step with several values side by side (`rerun` makes them).",
+        (
+            ("list", "variants:list_variants", "List all variants."),
+            ("compare", "variants:compare_variants", "Compare the variants of a step."),
+            ("remove", "variants:remove_variants", "Take variants out of staproj.toml; their runs stay."),
+        ),
     ),
 )
-MANY = ("list", "diff", "compare", "remove")  # words whose functions speak of several
 
 
 def build() -> App:
@@ -104,13 +107,19 @@ def build() -> App:
     )
     for group, name, target, text in COMMANDS:
         app.command(f"staproj.cli.commands.{target}", name=name, help=text, group=group)
-    for name, text, group, commands in GROUPS:
+    for group, name, text, commands in GROUPS:
         below = App(name=name, help=text, group=group)
-        for word, told in commands.items():
-            below.command(
-                f"staproj.cli.commands.{name}s:{word}_{name}{'s' * (word in MANY)}", name=word, help=told
-            )
+        for word, target, told in commands:
+            below.command(f"staproj.cli.commands.{target}", name=word, help=told)
         app.command(below)
+    trash = App(name="trash", help="What was deleted: list, restore, purge.", group=WORK)
+    for name, text in (
+        ("list", "List what was deleted and can be restored."),
+        ("restore", "Put back what one clean-up deleted, exactly as it was."),
+        ("purge", "Delete it for good, which frees the space."),
+    ):
+        trash.command(f"staproj.cli.commands.clean:trash_{name}", name=name, help=text)
+    app.command(trash)
     exports = App(name="export", help="Write files for another program.", group=SHARE)
     exports.command("staproj.cli.commands.exports:relion5", name="relion5", help="Write a RELION 5 project.")
     for name, text in (

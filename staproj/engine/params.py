@@ -128,6 +128,38 @@ def parse_value(spec: StageSpec, name: str, value: Any, *, step: str) -> Any:
     )
 
 
+def parse_values(spec: StageSpec, name: str, value: Any, *, step: str) -> list[Any]:
+    """Return one or several values of a parameter: a list of values, or text with commas between them.
+
+    ``;`` stands between values that hold commas themselves, ``[1, 2]; [3, 4]``. Text that is one value as it
+    stands (of a parameter that takes any text) is one value.
+
+    Raises
+    ------
+    UsageError
+        If the stage has no such parameter, or a value does not fit.
+    """
+    if isinstance(value, list | tuple):
+        parts = list(value)
+    elif isinstance(value, str) and ";" in value:
+        parts = [part.strip() for part in value.split(";") if part.strip()]
+    else:
+        try:
+            return [parse_value(spec, name, value, step=step)]
+        except UsageError:
+            if name not in spec.params.model_fields or not isinstance(value, str) or "," not in value:
+                raise
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+    found: list[Any] = []
+    for part in parts:
+        one = parse_value(spec, name, part, step=step)
+        if one not in found:
+            found.append(one)
+    if not found:
+        raise UsageError(f"{name} is given no value", where=f"--set {step}.{name}")
+    return found
+
+
 def data_parameters(spec: StageSpec) -> tuple[str, ...]:
     """Return the names of parameters that are paths or patterns of raw data."""
     return tuple(name for name in spec.params.model_fields if _extra(spec, name).get("data_path"))

@@ -33,7 +33,8 @@ MAX_BYTES = 4_000_000
 STEP_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")
 TOP_KEYS = ("schema", "project", "microscope", "site", "step", "template")
 PROJECT_KEYS = ("name", "uuid", "seed", "template", "description")
-STEP_KEYS = ("stage", "inputs", "params", "item", "help")
+STEP_KEYS = ("stage", "inputs", "params", "item", "help", "variant")
+VARIANT_KEYS = ("of", "name", "copy")
 MICROSCOPE_KEYS = (
     "voltage_kv",
     "spherical_aberration_mm",
@@ -71,6 +72,16 @@ class Step:
     inputs: Mapping[str, Ref] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     items: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    variant: Variant | None = None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Mark of a step that was written as part of a variant: of which step, its name, a copy of which step."""
+
+    of: str
+    name: str
+    copy: str
 
 
 @dataclass(frozen=True)
@@ -247,7 +258,19 @@ class _Checker:
             inputs={port: self._ref(inputs, port, f"{place}.inputs.{port}") for port in inputs},
             params=self.table(table, "params", f"{place}.params"),
             items={item: self.table(items, item, f"{place}.item.{item}") for item in items},
+            variant=self._variant(table, f"{place}.variant") if "variant" in table else None,
         )
+
+    def _variant(self, table: Mapping[str, Any], place: str) -> Variant:
+        mark = self.table(table, "variant", place)
+        self.keys(mark, VARIANT_KEYS, place)
+        texts = {key: self.text(mark, key, place) for key in VARIANT_KEYS}
+        for key, text in texts.items():
+            if not text:
+                raise self.error(
+                    f"{place}.{key}", "is missing", "take `variant` out: the step stays as it is"
+                )
+        return Variant(**{key: str(text) for key, text in texts.items()})
 
     def _ref(self, inputs: Mapping[str, Any], port: str, place: str) -> Ref:
         value = inputs[port]

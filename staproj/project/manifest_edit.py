@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,13 @@ def edit(path: Path, changes: Sequence[Change]) -> str:
     LockedError
         If a person saved the file at the same moment; nothing is written then.
     """
+    return rewrite(path, lambda text: apply(text, changes))
+
+
+def rewrite(path: Path, transform: Callable[[str], str]) -> str:
+    """Replace the text of the file by ``transform(text)``, with the checks of :func:`edit`, and return it."""
     before = path.read_bytes()
-    new = apply(before.decode("utf-8"), changes)
+    new = transform(before.decode("utf-8"))
     if manifest.parse(new, str(path)).schema != manifest.SCHEMA:
         raise ManifestError(
             f"a manifest of another schema than {manifest.SCHEMA} is not edited",

@@ -32,21 +32,57 @@ def plot(
         column = _cell(a, low_x, high_x, width)
         row = height - 1 - _cell(b, low_y, high_y, height)
         grid[row][column] = "•"
-    top, bottom = number(high_y), number(low_y)
-    margin = max(len(top), len(bottom))
-    lines = [y_label]
-    for index, cells in enumerate(grid):
-        mark = top if index == 0 else bottom if index == height - 1 else ""
-        lines.append(f"{mark.rjust(margin)} ┤{''.join(cells)}".rstrip())
-    left, right = number(low_x), number(high_x)
-    lines.append(" " * (margin + 1) + "└" + "─" * width)
-    lines.append(
-        " " * (margin + 2) + left + right.rjust(max(width - len(left), len(right) + 1)) + f"  {x_label}"
-    )
-    if x_label.endswith("_per_angstrom") and low_x >= 0:  # people think of resolution in Å
-        left, right = _resolution(low_x), _resolution(high_x)
-        lines.append(" " * (margin + 2) + left + right.rjust(max(width - len(left), len(right) + 1)) + "  Å")
-    return lines
+    return _framed(grid, (low_x, high_x), (low_y, high_y), x_label, y_label)
+
+
+GLYPHS = "•×+o*#@%&=abcdefghijklmnopqrstuvwyz"
+
+
+def overlay(
+    lines: Sequence[tuple[str, Sequence[float], Sequence[float]]],
+    *,
+    x_label: str,
+    y_label: str,
+    level: float | None = None,
+    width: int = 64,
+    height: int = 14,
+) -> list[str]:
+    """Return several curves over each other, each with a sign of its own, and what each sign stands for.
+
+    ``lines`` are ``(name, x, y)``; ``level`` is drawn as a dashed line. Where curves meet stands the sign of
+    the first.
+
+    >>> for line in overlay([("a", [0, 1], [0, 1]), ("b", [0, 1], [1, 0])], x_label="x", y_label="y",
+    ...                     width=3, height=2): print(line)
+    y
+    1 ┤× •
+    0 ┤• ×
+      └───
+       0 1  x
+      • a
+      × b
+    """
+    points = [
+        [(float(a), float(b)) for a, b in zip(x, y, strict=True) if math.isfinite(a) and math.isfinite(b)]
+        for _, x, y in lines
+    ]
+    every = [point for one in points for point in one]
+    if not every:
+        return [f"{y_label}: nothing to draw"]
+    low_x, high_x = min(p[0] for p in every), max(p[0] for p in every)
+    heights = [p[1] for p in every] + ([level] if level is not None else [])
+    low_y, high_y = min(heights), max(heights)
+    grid = [[" "] * width for _ in range(height)]
+    if level is not None:
+        grid[height - 1 - _cell(level, low_y, high_y, height)] = ["╌"] * width
+    for index in reversed(range(len(lines))):
+        for a, b in points[index]:
+            row, column = height - 1 - _cell(b, low_y, high_y, height), _cell(a, low_x, high_x, width)
+            grid[row][column] = GLYPHS[index % len(GLYPHS)]
+    drawn = _framed(grid, (low_x, high_x), (low_y, high_y), x_label, y_label)
+    margin = " " * max(len(number(high_y)), len(number(low_y)))
+    legend = [f"{margin} {GLYPHS[i % len(GLYPHS)]} {name}" for i, (name, _, _) in enumerate(lines)]
+    return [*drawn, *legend]
 
 
 def bars(values: Sequence[float], *, width: int = 60) -> str:
@@ -62,6 +98,33 @@ def bars(values: Sequence[float], *, width: int = 60) -> str:
     merged = [max(shown[i : i + step]) for i in range(0, len(shown), step)]
     low, high = min(merged), max(merged)
     return "".join("▁▂▃▄▅▆▇█"[_cell(v, low, high, 8)] for v in merged)
+
+
+def _framed(
+    grid: Sequence[Sequence[str]],
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+    x_label: str,
+    y_label: str,
+) -> list[str]:
+    """Return cells with axes around them."""
+    (low_x, high_x), (low_y, high_y) = x_range, y_range
+    height, width = len(grid), len(grid[0])
+    top, bottom = number(high_y), number(low_y)
+    margin = max(len(top), len(bottom))
+    lines = [y_label]
+    for index, cells in enumerate(grid):
+        mark = top if index == 0 else bottom if index == height - 1 else ""
+        lines.append(f"{mark.rjust(margin)} ┤{''.join(cells)}".rstrip())
+    left, right = number(low_x), number(high_x)
+    lines.append(" " * (margin + 1) + "└" + "─" * width)
+    lines.append(
+        " " * (margin + 2) + left + right.rjust(max(width - len(left), len(right) + 1)) + f"  {x_label}"
+    )
+    if x_label.endswith("_per_angstrom") and low_x >= 0:  # people think of resolution in Å
+        left, right = _resolution(low_x), _resolution(high_x)
+        lines.append(" " * (margin + 2) + left + right.rjust(max(width - len(left), len(right) + 1)) + "  Å")
+    return lines
 
 
 def _resolution(frequency: float) -> str:

@@ -12,42 +12,60 @@ from staproj.report.tables import duration, number, pairs, size, table
 
 MARK = {
     "fresh": "✓",
+    "soft": "✓",
     "stale": "~",
     "never-run": "·",
-    "missing": "!",
+    "unknown": "?",
+    "missing-recreatable": "!",
+    "missing-lost": "‼",
     "failed": "✗",
     "interrupted": "‖",
     "running": "▶",
+    "queued": "»",
     "unreachable": "?",
     "sealed": "✓",
 }
+SHORT_STATE = {"missing-recreatable": "recreatable", "missing-lost": "lost"}
 SHORT = 12
 MAX_NAMES = 8
 
 
-def status_lines(status: Mapping[str, Any], verdicts: Mapping[str, str]) -> list[str]:
-    """Return one line a step; what is not fresh says why, what is fresh says how it went."""
+def status_lines(status: Mapping[str, Any]) -> list[str]:
+    """Return one line a step; what is to do says why, what is not says how it went."""
     rows = []
     for step in status["steps"]:
-        fresh = step["state"] == "fresh"
-        words = verdicts.get(step["run"] or "", "") if fresh else reasons_in_short(step["reasons"])
-        rows.append(
-            [MARK.get(step["state"], " "), step["step"], step["state"], step["run"] or "-", _clip(words, 90)]
-        )
+        good = step["state"] in {"fresh", "soft"}
+        words = step["verdict"] if good else reasons_in_short(step["reasons"])
+        if step["state"] == "soft":
+            words = f"{words} ({reasons_in_short(step['reasons'])})".strip()
+        mark, state = MARK.get(step["state"], " "), SHORT_STATE.get(step["state"], step["state"])
+        rows.append([mark, step["step"], state, step["run"] or "-", clip(words, 90)])
     lines = [f"project {status['project']}", *table(["", "step", "state", "run", ""], rows)]
-    states = [step["state"] for step in status["steps"]]
-    left = sum(state not in {"fresh", "running"} for state in states)
-    lines.append(
-        "everything is fresh" if not left else f"{left} of {len(states)} steps to run; `staproj why STEP`"
-    )
-    return lines
+    return [*lines, _count(status["steps"])]
+
+
+def _count(steps: Sequence[Mapping[str, Any]]) -> str:
+    """Return how much is to do, in one line."""
+    left = sum(step["to_do"] and step["state"] != "running" for step in steps)
+    unknown = sum(step["state"] == "unknown" for step in steps)
+    cleared = sum(step["state"] == "missing-recreatable" and not step["to_do"] for step in steps)
+    told = f"{left} of {len(steps)} steps to run; `staproj why STEP`" if left else "nothing is to run"
+    states = {step["state"] for step in steps}
+    if not left and states <= {"fresh", "soft"}:
+        told = "everything is fresh" + (" (soft: made with other software)" if "soft" in states else "")
+    if unknown:
+        told += f"; {unknown} cannot be compared, `staproj rerun STEP` if in doubt"
+    if cleared:
+        told += f"; {cleared} cleared, made again when needed"
+    return told
 
 
 def reasons_in_short(reasons: Sequence[Mapping[str, Any]]) -> str:
     """Return the first cause of a state in a few words."""
     if not reasons:
         return ""
-    order = ["failed", "interrupted", "param", "item", "data", "cache_version", "stage", "output", "input"]
+    order = ["failed", "interrupted", "lost", "unknown", "param", "item", "data", "cache_version", "stage"]
+    order += ["output", "input", "upstream", "software", "cleared"]
     first = min(reasons, key=lambda r: order.index(r["kind"]) if r["kind"] in order else len(order))
     more = f" (+{len(reasons) - 1})" if len(reasons) > 1 else ""
     return reason_line(first) + more
@@ -55,7 +73,12 @@ def reasons_in_short(reasons: Sequence[Mapping[str, Any]]) -> str:
 
 def reason_line(reason: Mapping[str, Any]) -> str:
     """Return one reason as a sentence with the old and the new value."""
-    kind, field, old, new = reason["kind"], reason["field"], _value(reason["old"]), _value(reason["new"])
+    kind, field, old, new = (
+        reason["kind"],
+        reason["field"],
+        value_text(reason["old"]),
+        value_text(reason["new"]),
+    )
     words = {
         "input": f"input {field} has other content",
         "upstream": f"{field} upstream is not fresh",
@@ -63,8 +86,17 @@ def reason_line(reason: Mapping[str, Any]) -> str:
         "cache_version": f"numbers of {field} changed with the software: version {old} -> {new}",
         "output": f"{field} is gone or has another size",
         "failed": f"{field} failed: {new}",
-        "interrupted": f"{field} was interrupted",
+        "interrupted": f"{field} was interrupted; `staproj resume` goes on with it",
+        "software": f"made with {field} {old}, now {new}",
+        "unknown": f"its record has {field} {old}, this version compares {new}: nobody can tell",
+        "lost": f"cannot be made again: {new}",
     }
+    if kind == "output" and isinstance(reason["new"], str):
+        return f"{field}: {new}"
+    if kind == "cleared":
+        return (
+            f"{reason['old']} files of {field} ({size(reason['new'])}) were cleared; made again when needed"
+        )
     return words.get(kind, f"{field}: {old} -> {new}")
 
 
@@ -109,21 +141,21 @@ def families(names: Sequence[str], most: int = MAX_NAMES) -> list[str]:
 
 
 def run_rows(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the list of runs, one line each."""
-    header = ["", "run", "step", "state", "made", "took", ""]
-    rows = [
-        [
-            "*" if run["head"] else "",
-            run["run"],
-            run["step"],
-            run["state"],
-            _when(run["created"]),
-            duration(run["wall_s"]),
-            _clip(run["verdict"] or run["note"] or "", 80),
-        ]
-        for run in runs
-    ]
-    return [*table(header, rows), "* stands for its step now"] if rows else ["no run yet"]
+    """Return the list of runs, one line each; rating and tags where people gave some."""
+    rated = any(run.get("rating") is not None or run.get("tags") for run in runs)
+    header = ["", "run", "step", "state", "made", "took", *(["rated"] if rated else []), ""]
+    rows = []
+    for run in runs:
+        own = [_stars(run.get("rating"))] if rated else []
+        tags = "".join(f"[{tag}] " for tag in run.get("tags") or ())
+        words = tags + (run.get("title") or run["verdict"] or run["note"] or "")
+        first = ["*" if run["head"] else "", run["run"], run["step"], run["state"]]
+        rows.append([*first, when(run["created"]), duration(run["wall_s"]), *own, clip(words, 80)])
+    return [*table(header, rows), "* stands for its step now"] if rows else ["no run"]
+
+
+def _stars(rating: int | None) -> str:
+    return "" if rating is None else f"{rating}/5"
 
 
 def result_rows(results: Sequence[Mapping[str, Any]], *, dry: bool = False) -> list[str]:
@@ -131,11 +163,16 @@ def result_rows(results: Sequence[Mapping[str, Any]], *, dry: bool = False) -> l
     rows = []
     for result in results:
         words = reasons_in_short(result["reasons"]) if dry else result["verdict"]
+        if result["action"] == "kept":
+            words = reasons_in_short(result["reasons"]) + f"; `staproj rerun {result['step']}` makes it anew"
         took = "" if dry or result["action"] != "run" else duration(result["wall_s"])
-        rows.append([result["step"], result["action"], result["run"] or "-", took, _clip(words, 90)])
-    made = sum(result["action"] != "fresh" for result in results)
+        rows.append([result["step"], result["action"], result["run"] or "-", took, clip(words, 90)])
+    made = sum(result["action"] in {"run", "adopt"} for result in results)
     verb = "would run" if dry else "ran"
+    kept = sum(result["action"] == "kept" for result in results)
     end = f"{verb} {made} of {len(results)} steps" if made else "everything is fresh: nothing to do"
+    if kept and not made:
+        end = f"nothing was run; {kept} of {len(results)} steps cannot be compared"
     return [*table(["step", "", "run", "took", ""], rows), end]
 
 
@@ -143,19 +180,20 @@ def show_lines(run: Mapping[str, Any], *, params: bool = True, metrics: bool = T
     """Return everything a person asks about one run."""
     lines = [
         f"{run['run']}  step {run['step']} (stage {run['stage']})  {run['state']}",
-        f"  made {_when(run['created'])} by {run['who']} in {duration(run['wall_s'])}",
+        f"  made {when(run['created'])} by {run['who']} in {duration(run['wall_s'])}",
         f"  command: {shlex.join(run['command'])}",
     ]
     if run["note"]:
         lines.append(f"  note: {run['note']}")
+    lines += said_lines(run.get("said") or {})
     if run.get("error"):
         lines.append(f"  failed: {run['error']['message']}")
     if metrics:
         lines += _result_lines(run["results"])
     if params:
-        rows = [[name, _value(entry["value"]), entry["layer"]] for name, entry in run["params"].items()]
+        rows = [[name, value_text(entry["value"]), entry["layer"]] for name, entry in run["params"].items()]
         for item, entries in run.get("item_params", {}).items():
-            rows += [[f"{item}.{name}", _value(e["value"]), e["layer"]] for name, e in entries.items()]
+            rows += [[f"{item}.{name}", value_text(e["value"]), e["layer"]] for name, e in entries.items()]
         lines += ["", "parameters", *table(["name", "value", "from"], rows, indent=2)]
     rows = [
         [port, use["kind"], f"{use['run']} ({use['step']}.{use['port']})"]
@@ -171,6 +209,18 @@ def show_lines(run: Mapping[str, Any], *, params: bool = True, metrics: bool = T
         ]
         lines += ["", f"files in {run['directory']}/out", *table(["file", "size", "sha256"], rows, indent=2)]
     return lines
+
+
+def said_lines(said: Mapping[str, Any]) -> list[str]:
+    """Return what people said about a run."""
+    lines = [f"  title: {said['title']}"] if said.get("title") else []
+    if said.get("rating") is not None or said.get("tags"):
+        tags = f"  tags: {', '.join(said['tags'])}" if said.get("tags") else ""
+        lines.append(f"  rated: {_stars(said['rating']) or '-'}{tags}")
+    for note in said.get("notes", []):
+        by = f"{note['who']}, {when(note['when'])}".strip(", ")
+        lines.append(f"  said ({by}): {note['text']}")
+    return lines + ([f"  its notes cannot be read: {said['problem']}"] if said.get("problem") else [])
 
 
 def _result_lines(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -193,22 +243,6 @@ def _result_lines(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def diff_lines(diff: Mapping[str, Any]) -> list[str]:
-    """Return what differs between two runs, group by group."""
-    old, new = diff["runs"]
-    lines = [f"{old} ({diff['steps'][0]}) -> {new} ({diff['steps'][1]})"]
-    for group in ("stage", "params", "inputs", "data", "items", "software", "metrics", "outputs"):
-        entries = diff[group]
-        if not entries:
-            continue
-        header, rows = ["", old, new], []
-        for entry in entries:
-            layer = f" ({entry['new_layer']})" if entry.get("new_layer") else ""
-            rows.append([entry["field"], _value(entry["old"]), _value(entry["new"]) + layer])
-        lines += ["", group, *table(header, rows, indent=2)]
-    return lines if len(lines) > 1 else [*lines, "no difference"]
-
-
 def lineage_lines(lineage: Mapping[str, Any]) -> list[str]:
     """Return the chain behind a file, newest first, with parameters that are not defaults, and raw data."""
     if lineage.get("raw_data"):
@@ -221,43 +255,33 @@ def lineage_lines(lineage: Mapping[str, Any]) -> list[str]:
     for node in lineage["chain"]:
         sources = ", ".join(sorted({use["run"] for use in node["inputs"].values()})) or "raw data"
         lines.append(
-            f"  {node['run']}  {node['step']} ({node['stage']}) from {sources}, {_when(node['created'])}"
+            f"  {node['run']}  {node['step']} ({node['stage']}) from {sources}, {when(node['created'])}"
         )
         own = {name: e["value"] for name, e in node["params"].items() if e["layer"] != "default"}
-        lines += [f"        {name} = {_clip(_value(value), 90)}" for name, value in own.items()]
+        lines += [f"        {name} = {clip(value_text(value), 90)}" for name, value in own.items()]
     raw = [entry["path"] for entry in lineage["raw"]]
     shown = raw if len(raw) <= 6 else [*raw[:3], f"... {len(raw) - 6} more ...", *raw[-3:]]
     return [*lines, f"  raw data: {len(raw)} files", *("        " + path for path in shown)]
 
 
-def version_rows(versions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the list of versions."""
-    rows = [
-        [f"v{v['version']}", _when(v["created"]), v["who"], str(len(v["heads"])), v["why"]] for v in versions
-    ]
-    return table(["version", "made", "by", "heads", "why"], rows)
-
-
-def version_diff_lines(diff: Mapping[str, Any]) -> list[str]:
-    """Return changed lines of the manifest and changed heads."""
-    rows = [[entry["step"], entry["old"] or "-", entry["new"] or "-"] for entry in diff["heads"]]
-    lines = [*diff["manifest"], *table(["step", "was", "is"], rows)]
-    return lines or ["no difference"]
-
-
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """Return a value as it is shown: digests and commits shortened."""
     if isinstance(value, str):
-        digest = value.rpartition(":")[2]
-        return digest[:SHORT] if len(digest) == 64 and set(digest) <= set("0123456789abcdef") else value
+        digest, _, dirty = value.rpartition(":")[2].partition("+")
+        if len(digest) in (40, 64) and set(digest) <= set("0123456789abcdef"):
+            return digest[:SHORT] + (f"+{dirty}" if dirty else "")
+        return value
     if isinstance(value, Mapping) and len(json.dumps(value, default=str)) > 200:
         return "{...}"
     return number(value)
 
 
-def _when(text: str | None) -> str:
+def when(text: str | None) -> str:
+    """Return a time as it is shown."""
     return (text or "-").replace("T", " ").replace("Z", "")
 
 
-def _clip(text: str, width: int) -> str:
+def clip(text: str, width: int) -> str:
+    """Return text on one line, cut at a width."""
     flat = " ".join(text.split())
     return flat if len(flat) <= width else flat[: width - 1] + "…"

@@ -71,9 +71,9 @@ def test_log_answers_with_the_run(told: Told) -> None:
     assert "sealed after" in found["log"]
 
 
-def test_why_of_an_older_run_says_so(told: Told) -> None:
+def test_why_of_an_older_run_says_so(told: Told, project: Project) -> None:
     """An older run is called that, with the run that stands now and the difference between the two."""
-    told("rerun", "shift", "--set", "offset_px=9", "--quiet")
+    project.rerun("shift", sets={"offset_px": 9})
     text = told("why", "r0002")
     assert text.startswith("r0002 is an older run of shift; r0007 stands for the step now")
     assert "shift.offset_px: 2 -> 9" in text.splitlines()[1]

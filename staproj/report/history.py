@@ -1,0 +1,104 @@
+"""Versions, heads and accepted runs as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from staproj.report.runs import when
+from staproj.report.tables import number, table
+
+
+def version_rows(versions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the list of versions."""
+    rows = [
+        [f"v{v['version']}", when(v["created"]), v["who"], str(len(v["heads"])), _named(v) + v["why"]]
+        for v in versions
+    ]
+    return table(["version", "made", "by", "heads", "why"], rows)
+
+
+def _named(version: Mapping[str, Any]) -> str:
+    return "".join(f"[{tag}] " for tag in version.get("tags", ()))
+
+
+def version_lines(version: Mapping[str, Any], *, manifest: bool = False) -> list[str]:
+    """Return one version: who, when, why, which run stood for each step and what became of it."""
+    lines = [
+        f"version {version['version']}  {_named(version)}made {when(version['created'])} by {version['who']}",
+        f"  {version['why']}",
+    ]
+    rows = [[head["step"], head["run"], head["state"]] for head in version["heads"]]
+    lines += (
+        ["", *table(["step", "run", "its files"], rows, indent=2)] if rows else ["", "  no run stood then"]
+    )
+    if manifest:
+        lines += ["", "manifest", *("  " + line for line in version["manifest"].splitlines())]
+    return lines
+
+
+def version_diff_lines(diff: Mapping[str, Any]) -> list[str]:
+    """Return changed lines of the manifest and changed heads."""
+    rows = [[entry["step"], entry["old"] or "-", entry["new"] or "-"] for entry in diff["heads"]]
+    lines = [*diff["manifest"], *table(["step", "was", "is"], rows)]
+    return lines or ["no difference"]
+
+
+def checkout_lines(done: Mapping[str, Any]) -> list[str]:
+    """Return what going back to a version did."""
+    if not done["changed"]:
+        return [f"everything is as in version {done['from']} already"]
+    lines = [f"as in version {done['from']} again (this is version {done['version']})"]
+    lines.append(f"what stood before is version {done['kept']}: `staproj version checkout {done['kept']}`")
+    for head in done["heads"]:
+        if head["state"] != "there":
+            words = {
+                "cleared": "its files were cleared; they are made again when needed",
+                "gone": "the run is gone; `staproj run` makes a new one",
+                "files missing": "files of it are missing; `staproj run` makes them again",
+            }
+            lines.append(f"  {head['step']}: {head['run']}: {words[head['state']]}")
+    return lines
+
+
+def head_lines(done: Mapping[str, Any]) -> list[str]:
+    """Return what setting a head did."""
+    before = f", {done['before']} stood before" if done["before"] not in (None, done["run"]) else ""
+    lines = [f"{done['run']} stands for {done['step']} now{before}; the manifest has its parameters"]
+    if done["stale"]:
+        lines.append(f"stale now: {', '.join(done['stale'])}; `staproj run` brings them up to date")
+    return lines
+
+
+def accepted_rows(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return everything that was accepted."""
+    rows = [
+        [e["new"], e["old"], when(e["when"]), e["who"], ", ".join(e["outputs"][:3]) + _more(e), e["why"]]
+        for e in entries
+    ]
+    return table(["run", "stands for", "since", "by", "outputs", "why"], rows) or ["nothing was accepted"]
+
+
+def _more(entry: Mapping[str, Any]) -> str:
+    return f" (+{len(entry['outputs']) - 3})" if len(entry["outputs"]) > 3 else ""
+
+
+def accept_lines(done: Mapping[str, Any]) -> list[str]:
+    """Return what was accepted, with the numbers and curves of both runs to judge by."""
+    lines = [f"{done['new']} may stand for {done['old']}: {', '.join(done['outputs'][:8])}" + _more_of(done)]
+    rows = [[m["field"], m["old"], m["new"]] for m in done["metrics"]]
+    lines += ["", *table(["", done["old"], done["new"]], rows, indent=2)] if rows else []
+    rows = []
+    for curve in done["curves"]:
+        name = f"{curve['item']}.{curve['curve']}" if curve["item"] else curve["curve"]
+        found = [number(curve["correlation"]), number(curve["largest_difference"])]
+        rows.append([name, *found, *(f"{number(r)} Å" for r in curve["resolution_angstrom"])])
+    if rows:
+        header = ["curve", "correlation", "largest difference", done["old"], done["new"]]
+        lines += ["", *table(header, rows, indent=2)]
+    undo = f"staproj accept --undo {done['new']} --for {done['old']}"
+    return [*lines, "", f"what was made from {done['old']} stays fresh; `{undo}` takes it back"]
+
+
+def _more_of(done: Mapping[str, Any]) -> str:
+    return f" and {len(done['outputs']) - 8} more" if len(done["outputs"]) > 8 else ""
