@@ -23,6 +23,13 @@ settings.register_profile("staproj", deadline=None, derandomize=True, max_exampl
 settings.load_profile("staproj")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_queue(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep runs of the tests out of the queue of the person who runs them, and of other test processes."""
+    os.environ["STAPROJ_STATE"] = str(tmp_path_factory.mktemp("state"))
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """Root of the source tree."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from staproj.project.layout import JobDir, Layout
 if TYPE_CHECKING:
     from staproj.engine.events import ProgressEvent
     from staproj.engine.execute import Options
+    from staproj.engine.jobs.turn import Turns
     from staproj.engine.jobs.worker import Task
 
 ACTIVE = ("starting", "queued", "running")
@@ -49,9 +50,11 @@ class Jobs:
         launch.start(self.layout, job)
         return job.id
 
-    def follow(self, job: str, *, poll_s: float = follow.POLL_S) -> Iterator[ProgressEvent]:
-        """Yield what the engine tells, from the beginning of the job to its end."""
-        return follow.follow(self.layout, self._find(job), poll_s=poll_s)
+    def follow(
+        self, job: str, *, poll_s: float = follow.POLL_S, idle: Callable[[], None] = lambda: None
+    ) -> Iterator[ProgressEvent]:
+        """Yield what the engine tells, from beginning to end of the job; ``idle`` is called between."""
+        return follow.follow(self.layout, self._find(job), poll_s=poll_s, idle=idle)
 
     def outcome(self, job: str) -> list[dict[str, Any]]:
         """Return what an ended job did, one entry a step as from :meth:`Project.run`.
@@ -62,6 +65,62 @@ class Jobs:
             The error it ended with.
         """
         return follow.outcome(self.layout, self._find(job))
+
+    def expect(
+        self,
+        steps: Sequence[str],
+        *,
+        items: Sequence[str] | None = None,
+        sets: Mapping[str, Any] | None = None,
+        jobs: int = 1,
+    ) -> dict[str, Any]:
+        """Return what steps will take: steps, wall_s, bytes, unknown_time, unknown_bytes, free_bytes.
+
+        Sums are of what is known; the lists name the steps of which nothing is.
+        """
+        from staproj.engine import estimate, intent
+        from staproj.engine.view import View
+
+        view = View.open(self.root)
+        view = View.open(self.root, intent.changes_for(view, sets or {}, items))
+        found = [step.as_dict() for step in estimate.estimate(view, steps, jobs=jobs)]
+        return {
+            "steps": found,
+            "wall_s": sum(step["wall_s"] or 0.0 for step in found),
+            "bytes": sum(step["bytes"] or 0 for step in found),
+            "unknown_time": [step["step"] for step in found if step["wall_s"] is None],
+            "unknown_bytes": [step["step"] for step in found if step["bytes"] is None],
+            "free_bytes": estimate.free_bytes(self.root),
+        }
+
+    def check(
+        self,
+        expected: Mapping[str, Any],
+        *,
+        threads: int | None,
+        jobs: int,
+        device: str,
+        force: bool = False,
+    ) -> str:
+        """Refuse what this machine or its disk cannot hold; return what to note where that is forced.
+
+        Raises
+        ------
+        UsageError
+            If more CPU slots, memory or GPUs are asked for than there are.
+        StorageError
+            If more is expected to be written than is free.
+        """
+        from staproj.engine import estimate, machine
+        from staproj.engine.slots import Need, Slots
+
+        limits = machine.limits()
+        memory = max((step["memory_bytes"] or 0 for step in expected["steps"]), default=0)
+        cpus = max(threads or 1, jobs)
+        need = Need(cpus, 0 if force else memory, 1 if device == "gpu" else 0)
+        Slots(limits, machine.state_dir()).check(need)
+        found = [estimate.Estimate(**step) for step in expected["steps"]]
+        return estimate.check_space(self.root, found, force=force)
 
     def all(self) -> list[dict[str, Any]]:
         """Return all jobs, newest first: job, kind, state, step, run, message, created, host, progress."""
@@ -75,6 +134,11 @@ class Jobs:
         with suppress(StaprojError):
             facts = record.read(directory)
         ended = record.result(directory) or {}
+        progress: dict[str, Any] | None = None
+        if found.state in ACTIVE:
+            from staproj.engine.jobs.progress import of_job
+
+            progress = of_job(self.layout, directory).as_dict()
         return {
             "job": directory.id,
             "kind": facts.get("kind"),
@@ -87,6 +151,7 @@ class Jobs:
             "user": facts.get("user"),
             "host": facts.get("host"),
             "command": facts.get("command", []),
+            "progress": progress,
         }
 
     def first_run(self, job: str, *, timeout_s: float = 20.0) -> str | None:
@@ -200,25 +265,62 @@ def perform(task: Task) -> list[dict[str, Any]]:
 
     asked = task.arguments
     root = task.layout.root
-    options = _options(task)
+    turns = _turns(task)
+    options = _options(task, turns)
     common: dict[str, Any] = {"items": asked.get("items"), "sets": asked.get("sets"), "options": options}
     common |= {"resume": asked.get("run")}
-    if asked.get("original", task.kind) == "rerun":
-        one = session.rerun_step(
-            root, asked["step"], from_run=asked.get("from_run"), note=asked.get("note", ""), **common
-        )
-        return [one.as_dict()]
-    results = session.run_steps(root, targets=asked.get("targets"), note=asked.get("note", ""), **common)
-    return [result.as_dict() for result in results]
+    common |= {"note": asked.get("note", "")}
+    try:
+        if asked.get("original", task.kind) == "rerun":
+            one = session.rerun_step(root, asked["step"], from_run=asked.get("from_run"), **common)
+            return [one.as_dict()]
+        going = bool(asked.get("keep_going"))
+        results = session.run_steps(root, targets=asked.get("targets"), keep_going=going, **common)
+        return [result.as_dict() for result in results]
+    finally:
+        turns.close()
 
 
-def _options(task: Task) -> Options:
-    from staproj.engine.execute import Options
+def _options(task: Task, turns: Turns) -> Options:
+    from staproj.engine.options import Options
 
     asked = task.arguments
-    threads = asked.get("threads") or Options().threads
-    return Options(
-        threads, asked.get("device", "auto"), task.progress, task.cancelled, asked.get("jobs") or 1
+    jobs = asked.get("jobs") or 1
+    return Options(turns.threads, asked.get("device", "auto"), task.progress, task.cancelled, jobs, turns)
+
+
+def _turns(task: Task) -> Turns:
+    """Return what gives the runs of a job their turns on this machine."""
+    import os
+
+    from staproj.engine import estimate, machine
+    from staproj.engine.jobs.turn import VISIBLE_GPUS, Turns
+    from staproj.engine.plan import Node
+    from staproj.engine.slots import Slots
+    from staproj.engine.view import View
+
+    asked = task.arguments
+    view = View.open(task.layout.root)
+    jobs = int(asked.get("jobs") or 1)
+
+    def memory_of(node: Node) -> int:
+        return (estimate.history(view, node).memory_bytes or 0) * jobs
+
+    limits = machine.limits()  # which GPUs there are is asked before they are hidden
+    gpus = 1 if asked.get("device") == "gpu" else 0
+    os.environ[VISIBLE_GPUS] = ""  # a run sees the GPU it was given, and no other
+    threads = asked.get("threads") or min(len(os.sched_getaffinity(0)), limits.cpu_slots)
+    return Turns(
+        Slots(limits, machine.state_dir()),
+        task.job,
+        threads=int(threads),
+        jobs=jobs,
+        gpus=gpus,
+        memory_of=memory_of,
+        cancelled=task.cancelled,
+        about={"project": str(task.layout.root), "job": task.job.id},
+        priority=int(asked.get("priority") or 0),
+        since=record.read(task.job).get("created"),
     )
 
 

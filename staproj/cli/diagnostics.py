@@ -117,6 +117,9 @@ def _write(text: str) -> None:
         return
 
 
+ALL = "all steps"
+
+
 class Bars:
     """Bars with percentage, elapsed time and ETA, one a label; silent where nobody is looking."""
 
@@ -142,7 +145,7 @@ class Bars:
         if self._live is None or total <= 0:
             return
         if label not in self._tasks:
-            self._tasks[label] = self._live.add_task(one_line(label), total=total, message="")
+            self._tasks[label] = self._live.add_task(one_line(label), total=total, message="", left=None)
         shown = one_line(message)
         self._live.update(self._tasks[label], completed=min(done, total), total=total, message=shown)
 
@@ -150,6 +153,11 @@ class Bars:
         """Take a bar away."""
         if self._live is not None and label in self._tasks:
             self._live.remove_task(self._tasks.pop(label))
+
+    def left(self, label: str, words: str) -> None:
+        """Say how long the work called ``label`` will still take, better than its own pace tells."""
+        if self._live is not None and label in self._tasks:
+            self._live.update(self._tasks[label], left=words)
 
     def say(self, text: str) -> None:
         """Write a line above the bars."""
@@ -164,6 +172,8 @@ class RunProgress(Bars):
         super().__init__(quiet=quiet)
         self._steps, self._steps_done = 0.0, 0
         self._items, self._items_done = 1.0, 0.0
+        self._shares: dict[str | None, float] = {}
+        self._step = ""
 
     def __call__(self, event: ProgressEvent) -> None:
         """Take one event of the engine."""
@@ -171,25 +181,42 @@ class RunProgress(Bars):
             self._steps = event.total
         elif event.kind == "step":
             self._items, self._items_done = max(event.total, 1.0), 0.0
+            self._shares.clear()
         elif event.kind == "progress":
-            share = event.done / event.total if event.total > 0 else 0.0
+            self._shares[event.item] = min(event.done / event.total, 1.0) if event.total > 0 else 0.0
             words = " ".join(word for word in (event.item, event.message) if word)
-            self.update(event.step, self._items_done + min(share, 1.0), self._items, words)
+            self.update(event.step, self._items_done + sum(self._shares.values()), self._items, words)
         elif event.kind == "item-done":
             self._items_done = event.done
+            self._shares.pop(event.item, None)
             self.update(event.step, event.done, event.total)
         elif event.kind in {"step-done", "step-failed"}:
             self.remove(event.step)
             self._steps_done += 1
             if event.message != "fresh":
                 self.say(f"{event.run or '-'}  {event.step}: {event.message}")
-        self.update("all steps", self._steps_done, self._steps, event.step)
+        self._step = event.step
+        self.update(ALL, self._steps_done, self._steps, event.step)
+
+    def expect(self, step_left: str, left: str, waits_for: str = "") -> None:
+        """Take the time left, of the step at work and in all, in words; and what the job waits for."""
+        self.left(self._step, step_left)
+        self.update(ALL, self._steps_done, max(self._steps, 1.0), waits_for or self._step)
+        self.left(ALL, left)
 
 
 def _bars() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import TimeRemainingColumn as Eta
+    from rich.progress import TimeRemainingColumn as Pace
+    from rich.text import Text
+
+    class Left(Pace):
+        """Time left: as somebody said who knows the history, else by the pace so far."""
+
+        def render(self, task: Any) -> Text:
+            told = task.fields.get("left")
+            return super().render(task) if told is None else Text(told)
 
     return Progress(
         TextColumn("{task.description}", markup=False),
@@ -197,7 +224,7 @@ def _bars() -> Any:
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
-        Eta(),
+        Left(),
         TextColumn("{task.fields[message]}", markup=False),
         console=Console(stderr=True),
         transient=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 from staproj.api import Project
 from staproj.cli import diagnostics
 from staproj.cli.diagnostics import RunProgress
+from staproj.report.jobs import time_left
+
+LOOK_EVERY_S = 1.0
 
 
 def work(
@@ -40,7 +44,8 @@ def to_the_end(opened: Project, job: str, *, quiet: bool, ours: bool) -> list[di
         stopping = 0
         while True:
             try:
-                for event in opened.jobs.follow(job):
+                look = _Look(opened, job, progress, quiet=quiet)
+                for event in opened.jobs.follow(job, idle=look):
                     progress(event)
                 break
             except KeyboardInterrupt:
@@ -52,6 +57,29 @@ def to_the_end(opened: Project, job: str, *, quiet: bool, ours: bool) -> list[di
                 if stopping == 1 and not quiet:
                     progress.say(f"stopping {job}; what is finished is kept (Ctrl-C again: at once)")
     return opened.jobs.outcome(job)
+
+
+class _Look:
+    """Shows, once a second, how long a job will take and what it waits for."""
+
+    def __init__(self, opened: Project, job: str, progress: RunProgress, *, quiet: bool) -> None:
+        self._opened, self._job, self._progress, self._quiet = opened, job, progress, quiet
+        self._looked = 0.0
+        self._told = False
+
+    def __call__(self) -> None:
+        if self._quiet or time.monotonic() - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = time.monotonic()
+        now = self._opened.jobs.describe(self._job)
+        waits = now["message"] if now["state"] == "queued" else ""
+        if now["progress"] is not None:
+            told = now["progress"]
+            step = {"left_s": told["step_left_s"], "unknown": []}
+            self._progress.expect(time_left(step), time_left(told), waits)
+        if waits and not self._told:
+            self._told = True
+            diagnostics.note(f"{self._job} {waits}")
 
 
 def command() -> list[str]:

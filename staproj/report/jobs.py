@@ -1,4 +1,4 @@
-"""Jobs as lines of text, from the plain values that ``staproj.api`` gives."""
+"""Jobs and plans as lines of text, from the plain values that ``staproj.api`` gives."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from staproj.report.tables import duration, table
+from staproj.report.runs import reasons_in_short
+from staproj.report.tables import duration, size, table
 
 ACTIVE = ("starting", "queued", "running", "unreachable")
 MOST_ENDED = 10
@@ -37,16 +38,90 @@ def job_rows(jobs: Sequence[Mapping[str, Any]], *, hidden: int = 0) -> list[str]
             job["state"],
             job["run"] or "-",
             job["step"] or "-",
-            _when(job["created"]),
+            how_far(job["progress"]),
+            time_left(job["progress"]),
+            _when(job["ended"] or job["created"]),
             str(job["host"] or "-"),
             job["message"],
         ]
         for job in jobs
     ]
     if not rows:
-        return ["no job yet"]
-    more = [f"{hidden} older ones: `staproj jobs --all`"] if hidden else []
-    return [*table(["", "job", "state", "run", "step", "began", "host", ""], rows), *more]
+        return ["no job yet; `staproj run` starts one"]
+    header = ["", "job", "state", "run", "step", "done", "left", "since", "on", ""]
+    lines = table(header, rows)
+    if any(job["state"] in {"interrupted", "cancelled"} for job in jobs[:1]):
+        lines.append("`staproj resume` goes on with what was stopped last")
+    return [*lines, *([f"{hidden} older ones: `staproj jobs --all`"] if hidden else [])]
+
+
+def how_far(progress: Mapping[str, Any] | None) -> str:
+    """Return how far a job is: the step it is at, and how much of that is done.
+
+    >>> how_far({"steps_done": 2, "steps_total": 9, "share": 0.4512})
+    'step 3 of 9, 45 %'
+    """
+    if not progress or not progress["steps_total"]:
+        return ""
+    at = min(progress["steps_done"] + 1, progress["steps_total"])
+    share = progress["share"]
+    return f"step {at} of {progress['steps_total']}" + (
+        "" if share is None else f", {share:.0%}".replace("%", " %")
+    )
+
+
+def time_left(progress: Mapping[str, Any] | None) -> str:
+    """Return the time left in a few words; steps whose time nobody knows are a question mark.
+
+    >>> time_left({"left_s": 75.4, "unknown": []}), time_left({"left_s": 75.4, "unknown": ["fsc"]})
+    ('1 min 15 s', '1 min 15 s + ?')
+    >>> time_left({"left_s": None, "unknown": []})
+    '?'
+    """
+    if not progress:
+        return ""
+    if progress["left_s"] is None:
+        return "?"
+    return duration(float(round(progress["left_s"]))) + (" + ?" if progress["unknown"] else "")
+
+
+def plan_lines(results: Sequence[Mapping[str, Any]], expected: Mapping[str, Any]) -> list[str]:
+    """Return what would run, why, and what it is expected to take, one line a step, and the sums."""
+    by_step = {step["step"]: step for step in expected["steps"]}
+    rows = []
+    for result in results:
+        step = by_step.get(result["step"])
+        takes = (
+            ["", ""]
+            if step is None
+            else [_or_unknown(step["wall_s"], duration), _or_unknown(step["bytes"], size)]
+        )
+        why = reasons_in_short(result["reasons"])
+        if not why and step is not None and result["run"] is None:
+            why = "never run"
+        rows.append([result["step"], result["action"], *takes, why])
+    made = sum(result["action"] in {"run", "adopt"} for result in results)
+    if not made:
+        return [*table(["step", "", "time", "disk", "why"], rows), "everything is fresh: nothing to do"]
+    return [
+        *table(["step", "", "time", "disk", "why"], rows),
+        f"would run {made} of {len(results)} steps",
+        _sum_line("time", expected["wall_s"], expected["unknown_time"], duration),
+        _sum_line("disk", expected["bytes"], expected["unknown_bytes"], size)
+        + f"; {size(expected['free_bytes'])} are free",
+    ]
+
+
+def _sum_line(name: str, value: float, unknown: Sequence[str], words: Any) -> str:
+    """Return one sum; what is not known is said, not left out."""
+    if not unknown:
+        return f"{name}: about {words(value)}"
+    some = ", ".join(unknown[:4]) + (f" and {len(unknown) - 4} more" if len(unknown) > 4 else "")
+    return f"{name}: unknown for {some}" + (f"; the others about {words(value)}" if value else "")
+
+
+def _or_unknown(value: float | None, words: Any) -> str:
+    return "?" if value is None else str(words(value))
 
 
 def detached_lines(job: Mapping[str, Any]) -> list[str]:
@@ -64,17 +139,16 @@ def cancel_lines(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for job in jobs:
         at = f" at {job['run']} ({job['step']})" if job["run"] else ""
-        words = (
-            f"is {job['state']}{at}" if job["state"] not in ACTIVE else "was asked to stop, and still runs"
-        )
+        over = job["state"] not in ACTIVE
+        words = f"is {job['state']}{at}" if over else "was asked to stop, and still runs"
         lines.append(f"{job['job']} {words}")
     return lines or ["nothing is running"]
 
 
 def _when(seconds: float | None) -> str:
+    """Return a time of day, with the day where it was another one."""
     if seconds is None:
         return "-"
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-
-
-__all__ = ["cancel_lines", "detached_lines", "duration", "job_rows", "recent"]
+    then = time.localtime(seconds)
+    today = time.strftime("%Y-%m-%d", then) == time.strftime("%Y-%m-%d")
+    return time.strftime("%H:%M" if today else "%m-%d %H:%M", then)

@@ -12,9 +12,24 @@ from staproj.api import Project
 from staproj.stages import registry
 from tests.integration import toy_stages as toy
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture
-def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def plug_in(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the toy stages for processes that are started from here, through the door for plug-ins."""
+    home = tmp_path_factory.mktemp("plug-in")
+    facts = home / "toys-0.dist-info"
+    facts.mkdir()
+    facts.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 0\n")
+    lines = [f"{spec.name} = {toy.HERE}:{name}" for name, spec in toy.BY_NAME.items()]
+    facts.joinpath("entry_points.txt").write_text("[staproj.stages]\n" + "\n".join(lines) + "\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(home), str(ROOT)]))
+    return home
+
+
+@pytest.fixture
+def toys(monkeypatch: pytest.MonkeyPatch, plug_in: Path) -> Iterator[None]:
     """Register the toy stages, with clean switches; no test here cuts the power, so fsync is left out."""
     monkeypatch.setattr(os, "fsync", lambda fd: None)
     toy.CALLS.clear()

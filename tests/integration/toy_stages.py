@@ -172,6 +172,7 @@ COPY = StageSpec(
     scope="project",
 )
 ALL = (IMPORT, SHIFT, MEAN, COPY)
+BY_NAME = {"IMPORT": IMPORT, "SHIFT": SHIFT, "MEAN": MEAN, "COPY": COPY}
 
 
 def run_copy(inputs: dict[str, Any], params: MeanParams, ctx: StageContext) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -19,9 +20,13 @@ Note = Annotated[str, Parameter(help="Why, in your words; kept with the run.")]
 Threads = Annotated[int | None, Parameter(help="CPU threads; all there are without.")]
 AtOnce = Annotated[int, Parameter(help="Tilt series worked on at the same time; they share the threads.")]
 Device = Annotated[str, Parameter(help="auto, cpu or gpu.")]
+Priority = Annotated[int, Parameter(help="In the queue of this machine: higher goes first.")]
+Force = Annotated[bool, Parameter(negative="", help="Begin although the disk may not hold it.")]
 Detach = Annotated[
     bool, Parameter(negative="", help="Come back at once; `staproj watch` and `staproj jobs` look at it.")
 ]
+
+WORKS = ("run", "adopt")
 
 
 def run(
@@ -29,11 +34,18 @@ def run(
     until: Annotated[str | None, Parameter(help="The last step to run.")] = None,
     items: Items = None,
     sets: Sets = None,
-    dry_run: Annotated[bool, Parameter(negative="", help="Say what would run and why; run nothing.")] = False,
+    dry_run: Annotated[
+        bool, Parameter(negative="", help="Say what would run, why, and what it will take; run nothing.")
+    ] = False,
+    keep_going: Annotated[
+        bool, Parameter(negative="", help="After a step has failed, go on with those that do not need it.")
+    ] = False,
     note: Note = "",
     threads: Threads = None,
     device: Device = "auto",
     jobs: AtOnce = 1,
+    priority: Priority = 0,
+    force: Force = False,
     detach: Detach = False,
     quiet: Quiet = False,
     project: ProjectDir = None,
@@ -45,18 +57,28 @@ def run(
     how: dict[str, Any] = {"note": note, "threads": threads, "device": device, "jobs": jobs}
     asked: dict[str, Any] = {"until": until, "items": items, "sets": values}
     results = opened.run(steps or None, **asked, **how, dry_run=True)
-    if not dry_run:
-        if any(step["action"] in {"run", "adopt"} for step in results):
-            arguments = {"targets": [until] if until else list(steps) or None, "items": items, "sets": values}
-            if detach:
-                _detached(opened, "run", {**arguments, **how}, as_json=json)
-                return
-            results = following.work(opened, "run", {**arguments, **how}, quiet=quiet or json)
-        else:
-            results = opened.run(steps or None, **asked, **how)
-    data = {"project": str(opened.root), "dry_run": dry_run, "steps": results}
-    output.emit(data, report.result_rows(results, dry=dry_run), as_json=json, fit=True)
+    work = [step["step"] for step in results if step["action"] in WORKS]
+    if dry_run:
+        expected = opened.jobs.expect(work, items=items, sets=values, jobs=jobs)
+        data = {"project": str(opened.root), "dry_run": True, "steps": results, "expected": expected}
+        output.emit(data, job_report.plan_lines(results, expected), as_json=json, fit=True)
+    elif work:
+        arguments: dict[str, Any] = {"targets": [until] if until else list(steps) or None}
+        arguments |= {"items": items, "sets": values, "priority": priority, "keep_going": keep_going, **how}
+        expected = opened.jobs.expect(work, items=items, sets=values, jobs=jobs)
+        start = _Start(opened, "run", arguments, expected, quiet=quiet, json=json)
+        if detach:
+            start.detached(force=force)
+            return
+        _tell_results(opened, start.followed(force=force), json=json)
+    else:
+        _tell_results(opened, opened.run(steps or None, **asked, **how), json=json)
     diagnostics.warn(opened.notes())
+
+
+def _tell_results(opened: Project, results: list[dict[str, Any]], *, json: bool) -> None:
+    data = {"project": str(opened.root), "dry_run": False, "steps": results}
+    output.emit(data, report.result_rows(results), as_json=json, fit=True)
 
 
 def rerun(
@@ -69,6 +91,8 @@ def rerun(
     threads: Threads = None,
     device: Device = "auto",
     jobs: AtOnce = 1,
+    priority: Priority = 0,
+    force: Force = False,
     detach: Detach = False,
     quiet: Quiet = False,
     project: ProjectDir = None,
@@ -76,20 +100,16 @@ def rerun(
 ) -> None:
     """Run a step again; the old run is kept, steps downstream become stale."""
     opened = Project.open(project or ".")
-    values = parse_sets(sets, default_step="")
-    asked = {
-        "sets": {name.removeprefix("."): value for name, value in values.items()},
-        "items": items,
-        "note": note,
-        "threads": threads,
-        "device": device,
-        "jobs": jobs,
-    }
-    arguments = {**opened.jobs.step_of(step, device=device), **asked}
+    values = {name.removeprefix("."): value for name, value in parse_sets(sets, default_step="").items()}
+    which = opened.jobs.step_of(step, device=device)
+    arguments = {**which, "sets": values, "items": items, "note": note, "priority": priority}
+    arguments |= {"threads": threads, "device": device, "jobs": jobs}
+    expected = opened.jobs.expect([which["step"]], jobs=jobs)
+    start = _Start(opened, "rerun", arguments, expected, quiet=quiet, json=json)
     if detach:
-        _detached(opened, "rerun", arguments, as_json=json)
+        start.detached(force=force)
         return
-    (result,) = following.work(opened, "rerun", arguments, quiet=quiet or json)
+    (result,) = start.followed(force=force)
     stale = [s["step"] for s in opened.status()["steps"] if s["state"] != "fresh"]
     lines = report.result_rows([result])[:-1]
     lines.append(
@@ -116,18 +136,54 @@ def resume(
         data: dict[str, Any] = {"project": str(opened.root), "resumed": None, "steps": []}
         output.emit(data, "nothing was interrupted: there is nothing to resume", as_json=json)
         return
+    start = _Start(opened, "resume", plan, None, quiet=quiet, json=json)
     if detach:
-        _detached(opened, "resume", plan, as_json=json)
+        start.detached()
         return
-    results = following.work(opened, "resume", plan, quiet=quiet or json)
+    results = start.followed()
     data = {"project": str(opened.root), "resumed": plan["run"], "steps": results}
     output.emit(data, report.result_rows(results), as_json=json, fit=True)
 
 
-def _detached(opened: Project, kind: str, arguments: dict[str, Any], *, as_json: bool) -> None:
-    job = opened.jobs.start(kind, arguments, command=following.command(), expected=[])
-    first = opened.jobs.first_run(job)
-    told = opened.jobs.describe(job)
-    if told["state"] == "failed":
-        opened.jobs.outcome(job)  # raises what went wrong
-    output.emit({**told, "run": first}, job_report.detached_lines({**told, "run": first}), as_json=as_json)
+@dataclass(frozen=True)
+class _Start:
+    """A job that is about to be started, checked against the machine and its disk."""
+
+    opened: Project
+    kind: str
+    arguments: dict[str, Any]
+    expected: dict[str, Any] | None
+    quiet: bool
+    json: bool
+
+    def followed(self, *, force: bool = False) -> list[dict[str, Any]]:
+        """Start it, follow it to its end, and return what it did."""
+        self._check(force)
+        steps = (self.expected or {}).get("steps", [])
+        silent = self.quiet or self.json
+        return following.work(self.opened, self.kind, self.arguments, quiet=silent, expected=steps)
+
+    def detached(self, *, force: bool = False) -> None:
+        """Start it and say how to come back to it."""
+        self._check(force)
+        opened, steps = self.opened, (self.expected or {}).get("steps", [])
+        job = opened.jobs.start(self.kind, self.arguments, command=following.command(), expected=steps)
+        first = opened.jobs.first_run(job)
+        told = {**opened.jobs.describe(job), "run": first}
+        if told["state"] == "failed":
+            opened.jobs.outcome(job)  # raises what went wrong
+        output.emit(told, job_report.detached_lines(told), as_json=self.json)
+
+    def _check(self, force: bool) -> None:
+        asked = self.arguments
+        forced = self.opened.jobs.check(
+            self.expected or {"steps": []},
+            threads=asked.get("threads"),
+            jobs=asked.get("jobs") or 1,
+            device=asked.get("device") or "auto",
+            force=force,
+        )
+        if forced:
+            asked["note"] = f"{asked.get('note') or ''} ({forced})".strip()
+            if not self.json:
+                diagnostics.warn([forced])

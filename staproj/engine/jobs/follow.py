@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -50,11 +50,13 @@ class NewLines:
         return found
 
 
-def follow(layout: Layout, job: JobDir, *, poll_s: float = POLL_S) -> Iterator[ProgressEvent]:
+def follow(
+    layout: Layout, job: JobDir, *, poll_s: float = POLL_S, idle: Callable[[], None] = lambda: None
+) -> Iterator[ProgressEvent]:
     """Yield what the engine tells until the job has ended or its processes are gone.
 
-    Also yields a ``progress`` event with every new heartbeat of the run at work, and an ``idle`` one at each
-    look without news, so that the caller can show the time going on.
+    Also yields a ``progress`` event with every new heartbeat of the run at work. ``idle`` is called after
+    each look.
     """
     lines, beat = NewLines(job), _Beats(layout)
     looked = time.monotonic()
@@ -73,6 +75,7 @@ def follow(layout: Layout, job: JobDir, *, poll_s: float = POLL_S) -> Iterator[P
         news = beat.read()
         if news is not None:
             yield news
+        idle()
         time.sleep(poll_s)
 
 

@@ -29,7 +29,8 @@ class Turns:
         slots: Slots,
         job: JobDir,
         *,
-        cpus: int,
+        threads: int,
+        jobs: int,
         gpus: int,
         memory_of: Callable[[Node], int],
         cancelled: Callable[[], bool],
@@ -39,7 +40,8 @@ class Turns:
     ) -> None:
         self.slots = slots
         self.job = job
-        self.cpus = cpus
+        self.threads = threads
+        self.cpus = max(threads, jobs)
         self.gpus = gpus
         self.memory_of = memory_of
         self.cancelled = cancelled
