@@ -164,6 +164,13 @@ class Provenance:
         names, _ = provenance.ancestry(view, wanted)
         return methods(view, names)
 
+    def write_bibtex(self, out: str | Path, entries: Iterable[Mapping[str, Any]]) -> Path:
+        """Write references (of :meth:`methods`) as BibTeX."""
+        from staproj.api.methods import bibtex
+
+        _write(Path(out), bibtex(entries))
+        return Path(out)
+
     def _behind(self, of: Iterable[str | Path]) -> tuple[View, list[str]]:
         view = View.open(self.root)
         wanted = [_run_behind(view, self.root, one) for one in of]

@@ -6,6 +6,7 @@ import textwrap
 from typing import Any
 
 from staproj.report.tables import number, table
+from staproj.stages import references
 from staproj.stages.api import StageSpec
 from staproj.units import Unit
 
@@ -54,7 +55,7 @@ def stage_page(spec: StageSpec) -> list[str]:
         for name, entry in facts["params"].items():
             lines += _parameter_lines(name, entry)
     if spec.citations:
-        lines += ["", "cite", *("  " + text for text in spec.citations)]
+        lines += ["", "cite", *("  " + references.say(text) for text in spec.citations)]
     return lines
 
 

@@ -71,6 +71,8 @@ class StageSpec:
 
     ``scope`` is ``"item"`` (called once a tilt series) or ``"project"`` (called once). ``cache_version``
     is raised by hand whenever the stage's numbers change. ``run`` is ``module:function``, resolved when run.
+    ``citations`` are keys of :mod:`staproj.stages.references` (plug-ins may give free text). ``methods`` are
+    sentences for a paper, filled from the record: see :mod:`staproj.api.facts`.
     ``group`` is where the stage stands in lists (import, align, ctf, reconstruct, particles, maps).
     ``deterministic``: the same inputs, parameters and seed give the same bytes on the CPU, with any number
     of threads. Outputs of a stage that cannot promise it are never deleted by clean-up.
@@ -87,6 +89,7 @@ class StageSpec:
     group: str = ""
     doc: str = ""
     citations: tuple[str, ...] = field(default=())
+    methods: tuple[str, ...] = field(default=())
     deterministic: bool = True
 
     def load(self) -> Callable[..., dict[str, Any]]:

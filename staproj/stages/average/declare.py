@@ -46,4 +46,8 @@ STAGE = StageSpec(
         "those "
         "factors. Maps are bright and as sharp as the data: `postprocess` filters and sharpens them."
     ),
+    methods=(
+        "The final half maps and the average of {n_particles:.0f} particles were made at "
+        "{voxel_size_angstrom:.3g} Å per voxel[ with {out.map.symmetry} symmetry].",
+    ),
 )

@@ -68,5 +68,9 @@ marked.
 
 Good output: up to a few hundred spikes a view. Thousands mean that peak_sd or difference_sd are too
 low for this detector. Look at the picture of replaced pixels: gold or lattice must not show.""",
-    citations=("Kremer, Mastronarde & McIntosh, J. Struct. Biol. 116 (1996) 71 (ccderaser)",),
+    citations=("Kremer1996",),
+    methods=(
+        "[remove_xrays? Bright spikes were replaced ({n_spikes.sum:.0f} in all).]",
+        "{n_views_used.sum:.0f} views were used.",
+    ),
 )

@@ -73,8 +73,9 @@ tilted neighbour, and correlated with it. Shifts add up along the series.
 
 Good output: peaks above 10 SD in all pairs and smooth shifts. Fine alignment corrects errors of this
 step as long as they stay below the search radius of `fiducials`.""",
-    citations=(
-        "Guckenberger, Ultramicroscopy 9 (1982) 167 (stretching before correlating)",
-        "Mastronarde, IMOD manual, tiltxcorr (filters)",
+    citations=("Guckenberger1982", "Kremer1996"),
+    methods=(
+        "Views were shifted onto each other by cross-correlation of neighbours, stretched by the "
+        "ratio of the cosines of their tilts.",
     ),
 )

@@ -76,8 +76,11 @@ count, and the record says so. The hand is the sign under which all tiles of all
 Good output: fit curves follow the rings, scores above 0.5 near zero tilt, a hand difference of tens or
 more. If views disagree, narrow the defocus range; if the hand is not decided, set it (-1 is what IMOD
 expects).""",
-    citations=(
-        "Rohou & Grigorieff 2015, J. Struct. Biol. 192, 216",
-        "Xiong et al. 2009, J. Struct. Biol. 168, 378",
+    citations=("Rohou2015", "Xiong2009"),
+    methods=(
+        "Defocus[astigmatism_max_um? and astigmatism] of each view[astigmatism_max_um? "
+        "were][!astigmatism_max_um? was] fitted to Thon rings between {fit_low_angstrom:.0f} Å and "
+        "the fine end of the range[ ({fit_high_angstrom:.3g} Å)][; the median defocus was "
+        "{defocus_median_um:.2f} µm].",
     ),
 )

@@ -73,5 +73,9 @@ prediction, with a filter made from the beads' own mean radial profile. Places w
 leave the field are not measured.
 
 Good output: 6 or more beads, completeness above 80 %, residual below a tenth of a bead diameter.""",
-    citations=("Mastronarde & Held, J. Struct. Biol. 197 (2017) 102 (automated tracking of fiducials)",),
+    citations=("Mastronarde2017",),
+    methods=(
+        "Gold beads of {bead_diameter_angstrom:.0f} Å were found and followed through the views "
+        "({n_beads:.0f} beads per series).",
+    ),
 )

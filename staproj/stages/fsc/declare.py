@@ -33,9 +33,9 @@ STAGE = StageSpec(
         "threshold. Where the phase-randomised maps still correlate, the mask is too tight: widen its "
         "edge."
     ),
-    citations=(
-        "Harauz & van Heel 1986, Optik 73:146",
-        "Rosenthal & Henderson 2003, J. Mol. Biol. 333:721",
-        "Chen et al. 2013, Ultramicroscopy 135:24",
+    citations=("Harauz1986", "Rosenthal2003", "Chen2013"),
+    methods=(
+        "The resolution was {resolution_angstrom:.1f} Å at FSC = {threshold:.3g}[in.mask?, corrected "
+        "for the mask by phase randomisation][ ({resolution_unmasked_angstrom:.1f} Å without mask)].",
     ),
 )

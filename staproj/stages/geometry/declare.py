@@ -62,4 +62,8 @@ radius is therefore that of the densest layer (for immature HIV-1 Gag: the CA la
 do not count, since the missing wedge removed them. Good output: scores far above the threshold, one clear
 peak in each radial profile. If VLPs are missed, widen the radii or lower min_score_sd; if noise is picked,
 raise it.""",
+    methods=(
+        "{n_spheres.sum:.0f} spherical particles[ with radii of {spheres.radius_angstrom:.0f} Å] "
+        "were found in the tomograms.",
+    ),
 )

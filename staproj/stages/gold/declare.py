@@ -51,4 +51,5 @@ tomogram and kept if they are as dark in the views as beads are. Nothing is eras
 views erases discs at the projected positions. Good output: every bead once, none on VLPs; look at the
 picture before and after. If membranes are taken for gold, raise min_relative_contrast; if beads stay,
 lower it.""",
+    methods=("{n_beads.sum:.0f} gold beads were located in three dimensions.",),
 )

@@ -65,5 +65,13 @@ A gain reference is an image in the orientation of the frames as MRC has them (r
 Good output: all series listed with the expected number of views, tilt range and total exposure. If
 a series has ExposureDose = 0, set `[microscope] exposure_e_per_angstrom2 = { SERIES = 3.0 }`. NaN
 pixels show when frames are read, in `motion`.""",
-    citations=("Mastronarde, J. Struct. Biol. 152 (2005) 36 (SerialEM and its metadata)",),
+    citations=("Mastronarde2005",),
+    methods=(
+        "{n_series:.0f} tilt series were recorded as movies[ of {out.movies.n_frames:.0f} frames] at "
+        "{out.movies.microscope.voltage_kv:.0f} kV[ with a pixel size of {pixel_size_angstrom:.3g} "
+        "Å], {n_movies:.0f} views in all[, at stage tilts from {series.lowest_tilt_deg.min:.0f}° to "
+        "{series.highest_tilt_deg.max:.0f}°][ and a total exposure of "
+        "{series.total_exposure_e_per_angstrom2:.4g} e/Å² for each series].",
+        "[gain? Frames were corrected with a gain reference.]",
+    ),
 )

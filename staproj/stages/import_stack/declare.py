@@ -68,5 +68,13 @@ the override, else the mdoc.
 
 Good output: as many series as stacks, the right tilt range, a total exposure that fits the
 experiment.""",
-    citations=("Hagen, Wan & Briggs, J. Struct. Biol. 197 (2017) 191 (dose-symmetric scheme)",),
+    citations=("Mastronarde2005",),
+    methods=(
+        "{n_series:.0f} tilt series with {n_views:.0f} views in all were taken in as stacks[, "
+        "recorded at {out.tilt_series.microscope.voltage_kv:.0f} kV][ with a pixel size of "
+        "{pixel_size_angstrom:.3g} Å][, at stage tilts from "
+        "{out.tilt_series.stage_tilt_deg.min:.0f}° to {out.tilt_series.stage_tilt_deg.max:.0f}°][ "
+        "and a total exposure of {out.tilt_series.exposure_e_per_angstrom2.total:.4g} e/Å² for each "
+        "series].",
+    ),
 )

@@ -116,4 +116,8 @@ STAGE = StageSpec(
         "section; if it "
         "is blurred, give more particles or tries, or a coarser resolution."
     ),
+    methods=(
+        "[!reference_path? A first reference was made from the data alone.]",
+        "[reference_path? A given map served as first reference.]",
+    ),
 )

@@ -58,4 +58,8 @@ STAGE = StageSpec(
         "neighbours of the particle at the rim of the box do not count. A mask that is too tight "
         "shows in the fsc step: the phase-randomised maps correlate."
     ),
+    methods=(
+        "A soft mask ({shape}) covering {mask_fraction.percent:.0f} % of the box was made[, with an "
+        "edge of {soft_edge_angstrom:.0f} Å].",
+    ),
 )

@@ -88,4 +88,8 @@ STAGE = StageSpec(
         "Neighbouring "
         "seeds find the same particle; `select` keeps each once. Good data show two populations in the score."
     ),
+    methods=(
+        "All starting points were aligned to the reference in the tilt images[, to "
+        "{resolution_angstrom:.3g} Å].",
+    ),
 )

@@ -81,8 +81,10 @@ where it counts), in the order of rising tilt.
 
 Good output: smooth drift curves, pair residuals below half a pixel, FRC of odd against even frames
 well above 0 at low frequency. If shifts jump, raise group_frames or lower max_shift_angstrom.""",
-    citations=(
-        "Li et al., Nat. Methods 10 (2013) 584",
-        "Mastronarde, Microsc. Microanal. 24 S1 (2018) 864 (alignframes)",
+    citations=("Li2013", "Mastronarde2018"),
+    methods=(
+        "[align? Whole-frame motion was measured by correlating all pairs of frames of a movie and removed.]",
+        "[align? The median path of the frames was {travel_median_px:.1f} px.]",
+        "[!align? Frames were summed without correction of motion.]",
     ),
 )

@@ -81,4 +81,5 @@ is, which costs only a thicker slab.
 Thickness: what is dense plus the margin, or the beads plus their diameter, whichever reaches farther.
 Size in x and y: that of the image, with sides exchanged where the tilt axis is nearer x than y (the
 tomogram's y lies along the axis).""",
+    methods=("The slab taken to hold the specimen was {thickness_angstrom:.0f} Å thick.",),
 )

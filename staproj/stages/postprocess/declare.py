@@ -74,5 +74,12 @@ STAGE = StageSpec(
         "`fit_low_angstrom` and the resolution no B is applied, and the record says so. Programs that "
         "expect RELION's own fit should compare with `b_factor_angstrom2` given by hand."
     ),
-    citations=("Rosenthal & Henderson 2003, J. Mol. Biol. 333:721",),
+    citations=("Rosenthal2003",),
+    methods=(
+        "The map was joined from the half maps[fsc_weighting? and weighted by their FSC]; its "
+        "resolution was {resolution_angstrom:.1f} Å at FSC = {threshold:.3g}[in.mask?, within the "
+        "mask].",
+        "[b_factor_angstrom2? A B-factor of {b_factor_angstrom2:.0f} Å² was applied.]",
+        "[!b_factor_angstrom2? The map was not sharpened.]",
+    ),
 )

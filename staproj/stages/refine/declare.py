@@ -123,4 +123,11 @@ STAGE = StageSpec(
         "The record lists the members of both halves and how many they share (none). Ranges halve every "
         "round. Resolution should improve or settle; if it falls, start coarser or with more particles."
     ),
+    citations=("Scheres2012",),
+    methods=(
+        "Poses were refined against tilt images[ at binning {binning:.0f}] in {n_iterations:.0f} "
+        "rounds, each half-set ({n_half_1:.0f} and {n_half_2:.0f} particles) against its own "
+        "average[, with {out.map.symmetry} symmetry]; the half maps agreed to "
+        "{resolution_angstrom:.1f} Å (FSC = 0.143).",
+    ),
 )

@@ -61,4 +61,5 @@ STAGE = StageSpec(
         "means "
         "that the symmetry does not show: go on with C1, or improve the reference."
     ),
+    methods=("The reference was turned to its symmetry axis ({symmetry}).",),
 )

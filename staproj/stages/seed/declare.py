@@ -54,5 +54,10 @@ STAGE = StageSpec(
         "random. Matching moves seeds to particles, and selection removes those that end up at the "
         "same place. If particles are missed, raise `oversampling` or the search radius of matching."
     ),
-    citations=("Gonzalez 2010, Math. Geosci. 42:49",),
+    citations=("Gonzalez2010",),
+    methods=(
+        "{n_seeds.sum:.0f} starting points were placed on their surfaces, "
+        "{particle_spacing_angstrom:.0f} Å between particles at an oversampling of "
+        "{oversampling:.2g}.",
+    ),
 )

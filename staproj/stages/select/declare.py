@@ -91,4 +91,11 @@ STAGE = StageSpec(
         "halves share anything; it needs several objects. `random` mixes neighbours, which share "
         "voxels where boxes overlap: its FSC is too good."
     ),
+    methods=(
+        "Of {n_given:.0f} particles {n_selected:.0f} were kept after removing duplicates closer than "
+        "{duplicate_distance_angstrom:.0f} Å and particles with low scores.",
+        "[half_set_split=patch? Half-sets were assigned by patches of each "
+        "object.][half_set_split=object? Half-sets were assigned by objects.][half_set_split=random? "
+        "Half-sets were assigned at random.]",
+    ),
 )

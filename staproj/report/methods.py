@@ -1,0 +1,65 @@
+"""The methods section as text or Markdown."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any
+
+WIDTH = 100
+
+
+def text_lines(told: Mapping[str, Any]) -> list[str]:
+    """Return paragraphs and numbered references as plain text."""
+    numbers = {e["key"] or e["text"]: number for number, e in enumerate(told["references"], start=1)}
+
+    def marked(keys: list[str]) -> str:
+        return ", ".join(map(str, sorted(numbers[key] for key in keys if key in numbers)))
+
+    lines: list[str] = []
+    for paragraph in told["paragraphs"]:
+        lines += [paragraph["title"], *_wrapped(_cited(paragraph, marked)), ""]
+    lines += _software(told)
+    if told["references"]:
+        lines.append("References")
+        for number, entry in enumerate(told["references"], start=1):
+            lines += textwrap.wrap(f"[{number}] {entry['text']}", WIDTH, subsequent_indent="    ")
+    return lines + _unsaid(told)
+
+
+def markdown_lines(told: Mapping[str, Any]) -> list[str]:
+    """Return the same as Markdown, with citations by key as pandoc reads them."""
+    lines: list[str] = []
+    for paragraph in told["paragraphs"]:
+        text = _cited(paragraph, lambda keys: "; ".join(f"@{key}" for key in keys))
+        lines += [f"## {paragraph['title']}", "", text, ""]
+    if told["software"]:
+        lines += ["## Software", "", told["software"], ""]
+    lines += ["## References", ""]
+    for entry in told["references"]:
+        name = f"**{entry['key']}**: " if entry["key"] else ""
+        lines.append(f"- {name}{entry['text']}")
+    return [*lines, "", *_unsaid(told)] if told["unsaid"] else lines
+
+
+def _cited(paragraph: Mapping[str, Any], marked: Callable[[list[str]], str]) -> str:
+    """Return a paragraph with the citations of each step behind its last sentence, each step said once."""
+    said: dict[str, str] = {}
+    for part in paragraph["sentences"]:
+        mark = marked(part["cites"])
+        said[part["text"]] = part["text"].removesuffix(".") + (f" [{mark}]" if mark else "") + "."
+    return " ".join(said.values())
+
+
+def _software(told: Mapping[str, Any]) -> list[str]:
+    return ["Software", *_wrapped(told["software"]), ""] if told["software"] else []
+
+
+def _unsaid(told: Mapping[str, Any]) -> list[str]:
+    if not told["unsaid"]:
+        return []
+    return ["", f"Nothing is said of {', '.join(told['unsaid'])}: their stages have no words for a paper."]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH)
