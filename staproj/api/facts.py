@@ -6,8 +6,8 @@ A stage declares sentences (``StageSpec.methods``) such as::
 
 ``{name}`` or ``{name:format}``
     A metric, else a parameter; ``table.column`` of the record; ``out.port.field`` of an output. Several
-    values (one a tilt series) are written as a range. ``.sum .min .max .median .percent`` and ``.total`` (a sum
-    within each tilt series) may follow.
+    values (one a tilt series) are written as a range. ``.sum .min .max .median .percent`` and ``.total``
+    (the sum within each tilt series) may follow.
 ``[...]``
     Left out where a fact in it is not on record. A whole sentence is left out where a fact outside of
     brackets is not: nothing is ever invented.
