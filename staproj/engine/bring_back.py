@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -124,17 +121,14 @@ def _put_back(view: View, shop: Workshop, unit: Unit, entries: Iterable[dict[str
 def _arrive(source: Path, target: Path) -> None:
     """Let a finished file appear under its name in one step, read-only, with the time it was sealed with."""
     atomic.fsync_file(source)
+    source.chmod(0o444)
     temporary = atomic.temporary_of(target)
     temporary.unlink(missing_ok=True)
     try:
-        os.link(source, temporary)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        shutil.copy2(source, temporary)
-        atomic.fsync_file(temporary)
-    temporary.chmod(0o444)
-    temporary.replace(target)
+        outputs.link_or_copy(source, temporary)  # what is made next in the workshop may read the source
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _not_equal(result: Remade) -> CheckError:

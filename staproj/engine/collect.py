@@ -43,25 +43,30 @@ class Request:
 
 @dataclass
 class Victim:
-    """Files of one unit (or one try) that can go. ``size`` is what that frees on the disk."""
+    """Files of one unit (or one try) that can go.
+
+    ``size`` is what that frees on the disk. ``behind`` are units that would have to be made first.
+    """
 
     unit: Unit
     step: str
     category: str
     files: list[trash.Entry]
     size: int = 0
-    wall_s: float = 0.0
-    cpu_s: float = 0.0
-    chain_s: float = 0.0
+    behind: frozenset[Unit] = frozenset()
 
 
 @dataclass
 class Plan:
-    """What can go (``victims``), what cannot (``blocked``), what is kept on purpose: run, bytes, reason."""
+    """What can go (``victims``), what cannot (``blocked``), what is kept on purpose: run, bytes, reason.
+
+    ``times``: wall and CPU seconds that each unit took which goes, or is behind one that goes.
+    """
 
     victims: list[Victim] = field(default_factory=list)
     blocked: list[dict[str, Any]] = field(default_factory=list)
     kept: list[dict[str, Any]] = field(default_factory=list)
+    times: dict[Unit, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def units(self) -> list[Unit]:
@@ -72,6 +77,15 @@ class Plan:
     def size(self) -> int:
         """Bytes on the disk that it frees."""
         return sum(victim.size for victim in self.victims)
+
+    def time_of(self, victims: Iterable[Victim], *, with_inputs: bool = False) -> tuple[float, float]:
+        """Return wall and CPU seconds that it took to make victims (and what they need that goes too)."""
+        units: set[Unit] = set()
+        for victim in victims:
+            if victim.category != "attempts":
+                units |= {victim.unit, *(victim.behind if with_inputs else ())}
+        found = [self.times.get(unit, (0.0, 0.0)) for unit in units]
+        return sum(wall for wall, _ in found), sum(cpu for _, cpu in found)
 
 
 def plan(view: View, request: Request) -> Plan:
@@ -98,10 +112,13 @@ def plan(view: View, request: Request) -> Plan:
         if victim.unit in refused:
             entry = {"run": victim.unit[0], "item": victim.unit[1], "bytes": sizes.apparent(victim.files)}
             made.blocked.append({**entry, "reason": refused[victim.unit]})
-    kept_units = [victim for victim in candidates if victim.unit in chosen]
-    made.victims = [*kept_units, *made.victims]
+    going = [victim for victim in candidates if victim.unit in chosen]
+    asked = Recreation(view, without=chosen, memo=memo)
+    for victim in going:
+        victim.behind = frozenset(_behind(asked, victim.unit))
+    made.times = {u: time_of(view, u) for u in chosen.union(*(victim.behind for victim in going))}
+    made.victims = [*going, *made.victims]
     sizes.share_out(made.victims)
-    _add_costs(view, kept_units, Recreation(view, without=chosen, memo=memo))
     return made
 
 
@@ -279,21 +296,6 @@ def _tree_size(top: Path) -> int:
         with suppress(OSError):
             total += path.lstat().st_size
     return total
-
-
-# ----------------------------------------------------------------------------- what it costs to make
-def _add_costs(view: View, victims: Iterable[Victim], asked: Recreation) -> None:
-    """Set the time each unit took, and the time with everything that would have to be made first."""
-    times: dict[Unit, tuple[float, float]] = {}
-
-    def took(unit: Unit) -> tuple[float, float]:
-        if unit not in times:
-            times[unit] = time_of(view, unit)
-        return times[unit]
-
-    for victim in victims:
-        victim.wall_s, victim.cpu_s = took(victim.unit)
-        victim.chain_s = victim.wall_s + sum(took(unit)[0] for unit in _behind(asked, victim.unit))
 
 
 def time_of(view: View, unit: Unit) -> tuple[float, float]:

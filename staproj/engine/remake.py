@@ -1,9 +1,10 @@
 """Make outputs again from the record of their run, and compare them with what was sealed.
 
-The work is done in a *workshop*: a scratch directory that looks like the project. Everything in it is a
-symbolic link to the real thing, but for the runs to be made again, whose ``out/`` starts empty. The engine
-then computes there exactly as in a real run (:func:`staproj.engine.items.compute_item`), with stage,
-parameters, seed and inputs from ``spec.json``; the manifest plays no part, and nothing real is touched.
+The work is done in a *workshop*: a scratch directory with one directory for each run to be made again, whose
+``out/`` starts empty. The engine computes there exactly as in a real run
+(:func:`staproj.engine.items.compute_item`), with stage, parameters, seed and inputs from ``spec.json``; the
+manifest plays no part. Inputs come from the workshop if they were made again there, else from the project,
+where nothing is touched.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,11 @@ from staproj.engine import digest
 from staproj.engine.events import ProgressEvent
 from staproj.engine.items import Hooks, ItemTask, compute_item
 from staproj.engine.options import Options
+from staproj.engine.outputs import link_or_copy
 from staproj.engine.recreate import Recreation, Unit, files_of, name_of, units_of
 from staproj.engine.view import InputUse, View
 from staproj.errors import CancelledError, StaprojError
 from staproj.project import atomic
-from staproj.project.fingerprints import Fingerprints
 from staproj.project.layout import Layout, RunDir
 from staproj.project.process import is_alive, this_process
 from staproj.stages import registry
@@ -101,16 +103,15 @@ def order_of(recreation: Recreation, units: Iterable[Unit]) -> list[Unit]:
 
 
 class Workshop:
-    """A scratch copy of a project in which some units are made again, in the order given."""
+    """A scratch directory in which some units are made again, in the order given."""
 
     def __init__(self, view: View, order: Sequence[Unit], place: Path) -> None:
         self.view = view
         self.order = list(order)
         self.root = place
         self._failed: set[Unit] = set()
+        self._inside = _Inside(view.layout, view.prints)
         self._build()
-        layout = Layout(place)
-        self._scratch = View(layout, Fingerprints(layout))
 
     def make(self, unit: Unit, options: Options) -> Remade:
         """Make one unit again; what went wrong is in the answer.
@@ -163,42 +164,30 @@ class Workshop:
 
     # ------------------------------------------------------------------------------------- inside
     def _build(self) -> None:
-        """Link everything the project holds; make room for the runs to be made again."""
-        real, scratch = self.view.layout, Layout(self.root)
-        scratch.runs.mkdir(parents=True)
-        scratch.private.mkdir()
-        for path in real.root.iterdir():
-            if path.name not in (real.runs.name, real.private.name):
-                (self.root / path.name).symlink_to(_absolute(path))
-        self.view.prints.save()
-        with suppress(OSError):
-            shutil.copyfile(real.fingerprints, scratch.fingerprints)
+        """Make room for the runs to be made again, beside copies of their records."""
         made: dict[str, set[str | None]] = {}
         for run, item in self.order:
             made.setdefault(run, set()).add(item)
-        inputs = {str(use["run"]) for run in made for use in self.view.spec(run)["inputs"].values()}
-        for run in sorted(inputs - set(made)):
-            directory = self.view.run(run)
-            (scratch.runs / directory.path.name).symlink_to(_absolute(directory.path))
         for run, items in made.items():
-            self._build_run(run, items)
+            real = self.view.run(run)
+            scratch = self._inside.places[run] = RunDir(self.root / real.path.name)
+            scratch.out.mkdir(parents=True)
+            scratch.log.parent.mkdir(exist_ok=True)
+            for path in (real.spec, real.env, real.outputs, real.sealed):
+                shutil.copyfile(path, scratch.path / path.name)
+            for unit in units_of(self.view, run):
+                if unit[1] not in items:
+                    self._lend(unit, real, scratch)
 
-    def _build_run(self, run: str, items: Collection[str | None]) -> None:
-        """Link the records of a run and the outputs that are not made again."""
-        real, scratch = self.view.run(run), self._run(run)
-        scratch.out.mkdir(parents=True)
-        scratch.log.parent.mkdir(exist_ok=True)
-        for path in (real.spec, real.env, real.outputs, real.record, real.sealed):
-            if path.exists():
-                (scratch.path / path.name).symlink_to(_absolute(path))
-        if None in items or not real.out.is_dir():
-            return
-        for path in real.out.iterdir():
-            if path.name not in items:
-                (scratch.out / path.name).symlink_to(_absolute(path))
+    def _lend(self, unit: Unit, real: RunDir, scratch: RunDir) -> None:
+        """Let outputs of a tilt series that is not made again lie beside those that are."""
+        for entry in files_of(self.view, unit):
+            if (real.out / entry["path"]).is_file():
+                (scratch.out / entry["path"]).parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy(real.out / entry["path"], scratch.out / entry["path"])
 
     def _run(self, run: str) -> RunDir:
-        return RunDir(Layout(self.root).runs / self.view.run(run).path.name)
+        return self._inside.places[run]
 
     def _inputs_of(self, unit: Unit) -> list[Unit]:
         """Return the units of the order that a unit reads."""
@@ -217,7 +206,7 @@ class Workshop:
         values = {name: entry["value"] for name, entry in own.items()}
         image = spec["preimage"]
         return ItemTask(
-            root=self.root,
+            root=self.view.layout.root,
             run=self._run(run).path,
             attempt=1,
             spec=stage,
@@ -235,7 +224,7 @@ class Workshop:
         def report(done: float, total: float, message: str) -> None:
             options.progress(ProgressEvent("progress", step, unit[0], unit[1], done, total, message))
 
-        return Hooks(self._scratch, options.cancelled, report)
+        return Hooks(self._inside, options.cancelled, report)
 
     def _keep(self, unit: Unit) -> None:
         """Move what was made to where the engine looks for outputs, with the times that were sealed."""
@@ -268,6 +257,19 @@ class Workshop:
         sealed = _artifact_digests(self.view.outputs(unit[0])["artifacts"])
         now = _artifact_digests(entry["artifacts"])
         return {path for path, value in now.items() if sealed.get(path) == value}
+
+
+class _Inside(View):
+    """The project as it is seen in a workshop: runs that are made again lie there."""
+
+    @cached_property
+    def places(self) -> dict[str, RunDir]:
+        """Runs in the workshop."""
+        return {}
+
+    def run(self, text: str) -> RunDir:
+        """Return a run, in the workshop if it is made again there."""
+        return self.places.get(text) or super().run(text)
 
 
 @contextmanager
@@ -345,6 +347,17 @@ def units_asked(view: View, run: str, items: Collection[str] | None) -> list[Uni
     return [u for u in units if items is None or u[1] is None or u[1] in items]
 
 
+def runs_behind(view: View, run: str) -> list[str]:
+    """Return a run and all runs that it was made from, inputs first."""
+    found = {run}
+    waiting = [run]
+    while waiting:
+        new = {str(use["run"]) for use in view.spec(waiting.pop())["inputs"].values()} - found
+        found |= new
+        waiting += sorted(new)
+    return sorted(found, key=lambda name: int(name[1:]))
+
+
 def _use(port: str, use: Mapping[str, Any]) -> InputUse:
     return InputUse(
         port=port,
@@ -366,10 +379,6 @@ def _artifact_digests(artifacts: Mapping[str, Any]) -> dict[str, str]:
         for part in (entry["items"].values() if "items" in entry else [entry])
     ]
     return {str(part["file"]): str(part["digest"]) for part in parts}
-
-
-def _absolute(path: Path) -> str:
-    return os.path.abspath(path)
 
 
 def _one_line(error: BaseException) -> str:
