@@ -8,6 +8,7 @@ from typing import Any
 from staproj.engine.view import InputUse, View
 from staproj.errors import StorageError, UsageError
 from staproj.kinds import ArtifactKind
+from staproj.project import reading
 from staproj.project.manifest import suggestion
 
 
@@ -61,7 +62,7 @@ def check_unchanged(view: View, uses: dict[str, InputUse], item: str | None) -> 
                 continue
             path = directory.out / entry["path"]
             try:
-                stat = path.stat()
+                stat = reading.stat_regular(path)
                 same = (stat.st_size, stat.st_mtime_ns) == (entry["size"], entry["mtime_ns"])
                 if same or view.prints.full(path) == entry["sha256"]:
                     continue

@@ -11,6 +11,7 @@ from typing import Any
 from staproj.engine import digest
 from staproj.engine.view import View
 from staproj.errors import ProjectError, StaprojError, UsageError
+from staproj.project import reading
 from staproj.project.fingerprints import sha256_file
 from staproj.project.layout import RUN_NAME, RunDir, find_root
 
@@ -64,7 +65,7 @@ def with_content(view: View, path: Path) -> list[dict[str, Any]]:
     for name in sorted(view.layout.iter_runs(), reverse=True):
         run = view.layout.run(name)
         try:
-            if not run.is_sealed() or mark not in run.outputs.read_bytes():
+            if not run.is_sealed() or mark not in reading.read_bytes(run.outputs):
                 continue
             listed = view.outputs(name.id)["files"]
         except (OSError, StaprojError):
@@ -86,9 +87,12 @@ def changed_since(view: View, run: RunDir, file: str | None) -> bool | None:
     """
     listed = next((e for e in _listed(view, run) if e["path"] == file), None)
     path = run.out / (file or "")
-    if listed is None or not path.is_file():
+    if listed is None:
         return None
-    stat = path.stat()
+    try:
+        stat = reading.stat_regular(path)
+    except OSError:
+        return None
     if stat.st_size != listed["size"]:
         return True
     return stat.st_mtime_ns != listed["mtime_ns"] and sha256_file(path) != listed["sha256"]
@@ -105,7 +109,7 @@ def readers_of(view: View, path: Path) -> list[dict[str, Any]]:
     found = []
     for name in sorted(view.layout.iter_runs(), reverse=True):
         try:
-            text = view.layout.run(name).spec.read_bytes()
+            text = reading.read_bytes(view.layout.run(name).spec)
             if not any(part in text for part in names):
                 continue
             spec = view.spec(name.id)

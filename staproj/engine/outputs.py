@@ -15,7 +15,7 @@ from staproj.engine.plan import is_per_item
 from staproj.engine.view import View
 from staproj.errors import EmptyResultError, StageError, StaprojError, StorageError
 from staproj.kinds import ArtifactKind
-from staproj.project import atomic, checks
+from staproj.project import atomic, checks, reading
 from staproj.project.batch import Batch
 from staproj.project.fingerprints import sha256_file
 from staproj.project.layout import ITEM_NAME, RunDir, artifact_in
@@ -247,7 +247,7 @@ def all_there(view: View, out: Path, entry: Mapping[str, Any]) -> bool:
     for file in entry["files"]:
         path = out / file["path"]
         try:
-            stat = path.stat()
+            stat = reading.stat_regular(path)
         except OSError:
             return False
         if stat.st_size != file["size"]:

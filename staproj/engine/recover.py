@@ -24,13 +24,12 @@ from typing import Any
 
 from staproj.engine import sealing
 from staproj.errors import StaprojError
-from staproj.project import atomic, checks, journal, runs, versions
+from staproj.project import atomic, checks, journal, lock, reading, runs, versions
 from staproj.project.fingerprints import sha256_file
 from staproj.project.layout import Layout, RunDir
-from staproj.project.lock import project_lock
 from staproj.project.process import start_ticks
 
-ROLL_FORWARD: dict[str, str] = {}
+ROLL_FORWARD: dict[str, str] = {"gc": "staproj.engine.collect:roll_forward"}
 """``{op: "module:function"}``; the function gets (layout, facts) and returns what it did, in words."""
 
 _READ_AGAIN_BYTES = 64 << 20
@@ -46,6 +45,8 @@ def recover(layout: Layout) -> list[str]:
     working on the others.
     """
     told: list[str] = []
+    if layout.lock.exists() and lock.is_proven_dead(layout.lock):
+        lock.break_lock(layout.lock)
     for run in _recent(layout):
         with suppress(StaprojError, OSError):
             words = _look_after(layout, run)
@@ -59,6 +60,8 @@ def recover(layout: Layout) -> list[str]:
                 left.done()
     for directory in (layout.root, layout.private, layout.versions, layout.annotations, layout.journal):
         _sweep(directory)
+    for directory in lock.leftovers(layout.private):
+        shutil.rmtree(directory, ignore_errors=True)
     return told
 
 
@@ -82,7 +85,7 @@ def _look_after(layout: Layout, run: RunDir) -> str | None:
         return None
     if not _needs_care(run):
         return None
-    with project_lock(layout.lock, purpose=f"looking after {run.id}", timeout_s=2.0):
+    with lock.project_lock(layout.lock, purpose=f"looking after {run.id}", timeout_s=2.0):
         if not _needs_care(run) or run.is_sealed():
             return None
         said = runs.state_of(run)
@@ -129,12 +132,13 @@ def _is_complete(run: RunDir) -> bool:
         made = checks.outputs(atomic.read_json(run.outputs), str(run.outputs))
         checks.spec(atomic.read_json(run.spec), str(run.spec), run.id)
         atomic.read_json(run.env)
-        if not run.record.read_bytes().startswith(b"\x89HDF"):
-            return False
+        with reading.open_regular(run.record) as handle:
+            if handle.read(4) != b"\x89HDF":
+                return False
         budget = _READ_AGAIN_BYTES
         for entry in made["files"]:
             path = run.out / entry["path"]
-            stat = path.stat()
+            stat = reading.stat_regular(path)
             if stat.st_size != entry["size"]:
                 return False
             budget -= stat.st_size
@@ -204,16 +208,16 @@ def _remove(path: Path) -> None:
 
 
 def _sweep(directory: Path) -> None:
-    """Take away temporaries and broken locks that nobody will come back for."""
+    """Take away temporaries that nobody will come back for."""
     try:
         entries = list(os.scandir(directory))
     except OSError:
         return
     for found in entries:
         temporary = _TEMPORARY.match(found.name)
-        if not temporary and not found.name.startswith("lock-broken-"):
+        if not temporary:
             continue
         with suppress(OSError):
-            alive = temporary and temporary[1] and start_ticks(int(temporary[1])) is not None
+            alive = temporary[1] and start_ticks(int(temporary[1])) is not None
             if not alive and time.time() - found.stat(follow_symlinks=False).st_mtime > _OLD_S:
                 _remove(Path(found.path))

@@ -21,6 +21,7 @@ from staproj.engine import digest
 from staproj.engine.view import View
 from staproj.errors import StaprojError
 from staproj.kinds import ArtifactKind
+from staproj.project import reading
 from staproj.stages import registry
 
 Unit = tuple[str, str | None]
@@ -205,7 +206,7 @@ class Recreation:
             found = []
             for entry in self.view.outputs(run)["files"]:
                 try:
-                    size: int | None = (directory.out / entry["path"]).stat().st_size
+                    size: int | None = reading.stat_regular(directory.out / entry["path"]).st_size
                 except OSError:
                     size = None
                 if size != entry["size"]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from staproj.errors import StaprojError, UsageError
+from staproj.errors import StaprojError, StorageError, UsageError
 from staproj.project import atomic, bag, checks, cleared, versions
 from staproj.project.bag_read import Damage, read_all
 from staproj.project.fingerprints import quick_fingerprint, sha256_file
@@ -155,6 +155,8 @@ def _look(task: _Task) -> str:
         if task.size and task.path.stat().st_size != task.size:
             return f"it has {task.path.stat().st_size} bytes, not {task.size}"
         return "" if sha256_file(task.path) == task.digest else "its content differs from its digest"
+    except StorageError as error:
+        return error.message
     except OSError as error:
         return f"it cannot be read: {error.strerror}"
 

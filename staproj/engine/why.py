@@ -53,7 +53,7 @@ from staproj.engine import accept, digest, environment
 from staproj.engine.reasons import ROOT_KINDS, Reason, explain, unique
 from staproj.engine.view import RECORD_FORMAT, Expected, View
 from staproj.errors import StaprojError
-from staproj.project import cleared, runs
+from staproj.project import cleared, reading, runs
 
 __all__ = ["Reason", "Verdict", "assess", "assess_all", "explain", "missing_outputs", "notes_on"]
 
@@ -264,7 +264,7 @@ def absent(view: View, run: str) -> Absent:
     for entry in view.outputs(run).get("files", []):
         path = directory.out / entry["path"]
         try:
-            size: int | None = path.stat().st_size
+            size: int | None = reading.stat_regular(path).st_size
         except OSError:
             size = None
         if size == entry["size"]:

@@ -289,7 +289,7 @@ def _whole(value: Any) -> int | None:
 def _load(layout: Layout) -> tuple[dict[str, Row], int]:
     """Return the last whole line of every run, and how many lines there are."""
     try:
-        with layout.index.open("rb") as handle:
+        with reading.open_regular(layout.index) as handle:
             size = os.fstat(handle.fileno()).st_size
             if size > _BYTES_ANYWAY and size > _BYTES_A_RUN * sum(1 for _ in layout.iter_runs()):
                 return {}, size // _BYTES_A_RUN

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from staproj.errors import ManifestError, ProjectError
+from staproj.errors import ManifestError, ProjectError, StorageError
+from staproj.project import reading
 from staproj.project.layout import ITEM_NAME, RUN_ID
 
 SCHEMA = 2
@@ -136,7 +136,9 @@ def load(path: Path) -> Manifest:
         the message names the key.
     """
     try:
-        raw = path.read_bytes()
+        raw = reading.read_bytes(path, MAX_BYTES + 1, link=False)
+    except StorageError as error:
+        raise ProjectError(f"cannot read the manifest: {error.message}", where=str(path)) from error
     except OSError as error:
         raise ProjectError(f"cannot read the manifest: {error.strerror}", where=str(path)) from error
     if len(raw) > MAX_BYTES:
@@ -151,8 +153,8 @@ def load(path: Path) -> Manifest:
 def parse(text: str, where: str) -> Manifest:
     """Read and check the text of a manifest; ``where`` names it in messages."""
     try:
-        data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        data = reading.parse_toml(text)
+    except (ValueError, RecursionError) as error:
         raise ManifestError(f"not valid TOML: {error}", where=where, hint="correct this line") from error
     schema = data.get("schema")
     if isinstance(schema, bool) or not isinstance(schema, int) or schema < OLDEST_SCHEMA:

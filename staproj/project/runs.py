@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from staproj.errors import StaprojError
-from staproj.project import atomic, versions
+from staproj.project import atomic, reading, versions
 from staproj.project.layout import RUN_ID, Layout, RunDir, RunName
 from staproj.project.lock import project_lock
 from staproj.project.process import boot_id, is_alive, this_process
@@ -47,7 +47,7 @@ def _highest(layout: Layout) -> int:
     """Return the highest number ever given out; the directory is listed only if others changed it."""
     counted: list[int] = []
     with suppress(OSError, ValueError):
-        counted = [int(word) for word in layout.counter.read_text(encoding="ascii").split()]
+        counted = [int(word) for word in reading.read_bytes(layout.counter, 200).decode("ascii").split()]
     if len(counted) == 3 and (counted[1], counted[2]) == _stamp(layout):
         return counted[0]
     listed = [name.number for name in layout.iter_runs()]

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from staproj.errors import ManifestError, ProjectError, StorageError
+from staproj.project import reading
 from staproj.project.layout import Layout
 from staproj.project.manifest import MAX_BYTES, SCHEMA, parse
 
@@ -49,8 +50,12 @@ def of_project(layout: Layout) -> int:
         If it declares no schema.
     """
     try:
-        with layout.manifest.open("rb") as handle:
-            text = handle.read(MAX_BYTES).decode("utf-8")
+        with reading.open_regular(layout.manifest, link=False) as handle:
+            text = (handle.read(MAX_BYTES) or b"").decode("utf-8")
+    except StorageError as error:
+        raise ProjectError(
+            f"cannot read the manifest: {error.message}", where=str(layout.manifest)
+        ) from error
     except OSError as error:
         raise ProjectError(
             f"cannot read the manifest: {error.strerror}", where=str(layout.manifest)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from staproj.errors import StorageError
-from staproj.project import atomic
+from staproj.project import atomic, reading
 
 MAX_BYTES = 4_000_000
 
@@ -22,8 +21,10 @@ def read(path: Path) -> dict[str, Any]:
         If it is not TOML, or too large to have been written by a person.
     """
     try:
-        with path.open("rb") as handle:
-            raw = handle.read(MAX_BYTES + 1)
+        with reading.open_regular(path, link=False) as handle:
+            raw = handle.read(MAX_BYTES + 1) or b""
+    except StorageError:
+        raise
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
@@ -36,7 +37,7 @@ def parse(raw: bytes, path: Path) -> dict[str, Any]:
     if len(raw) > MAX_BYTES:
         raise StorageError("this file is larger than 4 MB", where=str(path), hint="move it aside")
     try:
-        return tomllib.loads(raw.decode("utf-8"))
+        return reading.parse_toml(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise StorageError(
             f"not valid TOML: {error}", where=str(path), hint="correct this line, or move the file aside"

@@ -5,17 +5,16 @@ from __future__ import annotations
 import datetime
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from staproj.errors import StorageError, UsageError
-from staproj.project import atomic
+from staproj.project import atomic, reading
 from staproj.project.layout import Layout, RunName
 from staproj.project.process import user_name
 
-_NAME = re.compile(r"^(\d{4,})\.toml$")
+_NAME = re.compile(r"^([0-9]{4,9})\.toml\Z")
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def read(layout: Layout, number: int) -> Version:
     """
     path = layout.version(number)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = reading.parse_toml(reading.read_bytes(path, link=False).decode("utf-8"))
         head = data["version"]
         return Version(
             number=int(head["number"]),
@@ -84,7 +83,9 @@ def read(layout: Layout, number: int) -> Version:
         )
     except FileNotFoundError:
         raise UsageError(f"there is no version {number}", hint="`staproj version list` shows them") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except StorageError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StorageError(f"a version cannot be read: {error}", where=str(path)) from error
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from staproj.api import Project
+from staproj.api.logs import read_log
 from staproj.cli import diagnostics, output
 from staproj.cli.options import Json, ProjectDir
 from staproj.errors import UsageError
@@ -121,7 +122,8 @@ def log(
     """Print the log of a run."""
     opened = Project.open(project or ".")
     run = opened.newest_run(run)
-    text = opened.log(run)
+    directory = opened.layout.find_run(run)
+    text, end = read_log(directory)
     if json:
         output.emit({"run": run, "log": text}, "", as_json=True)
         return
@@ -130,9 +132,8 @@ def log(
         diagnostics.note(f"{run} wrote nothing to its log")
     while follow and _is_running(opened, run):
         time.sleep(FOLLOW_EVERY_S)
-        longer = opened.log(run)
-        output.stream(longer[len(text) :])
-        text = longer
+        text, end = read_log(directory, end)
+        output.stream(text)
 
 
 def _is_running(opened: Project, run: str) -> bool:
