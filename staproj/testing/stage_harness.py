@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from staproj.engine.checkpoints import Checkpoints
+from staproj.engine.digest import digest_of
 from staproj.errors import CancelledError, InputError, StageError, UsageError
 from staproj.formats.artifact import model_class, read_artifact, write_artifact
 from staproj.stages import registry
@@ -156,6 +157,8 @@ def run_stage(
 
     Item stages without ``item`` take the tilt series id of their first input that has one.
 
+    A call that was cut off goes on from its checkpoint when it is made again with the same ``tmp_path``.
+
     Raises
     ------
     InputError
@@ -170,6 +173,7 @@ def run_stage(
     if spec.scope == "item" and item is None:
         item = _item_of(inputs)
     context = ctx or RecordingContext(root=Path(tmp_path) / spec.name, item=item, threads=threads, seed=seed)
+    context.checkpoint = Checkpoints(context.root / "checkpoint", key=_key(spec, params, item))
     outputs = spec.load()(dict(inputs), spec.params(**params), context)
     if set(outputs) - set(spec.outputs):
         raise StageError(
@@ -181,7 +185,15 @@ def run_stage(
     read: dict[str, Any] = {}
     for port_name, value in outputs.items():
         read[port_name] = _round_trip(spec, port_name, spec.outputs[port_name], value, context)
+    context.checkpoint.clear()
     return StageResult(read, context)
+
+
+def _key(spec: StageSpec, params: Mapping[str, Any], item: str | None) -> str:
+    """Return what a checkpoint of this call is good for (calls with other inputs need another directory)."""
+    return digest_of(
+        {"stage": spec.name, "item": item, "params": spec.params(**params).model_dump(mode="json")}
+    )
 
 
 def _item_of(inputs: Mapping[str, Any]) -> str:

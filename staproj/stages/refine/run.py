@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
 THRESHOLD = 0.143
+_CHECKPOINT = "round"
+_CURVES = ("unmasked", "masked", "randomised", "corrected")
 _SETTLED = 0.03  # of the resolution: particles that move less will not change the average
 
 
@@ -58,28 +60,100 @@ def refine(inputs: Mapping[str, Any], params: RefineParams, ctx: StageContext) -
         box_angstrom=params.box_size_angstrom,
     )
     source.measure_noise(particles)
-    references, weights, limit = _begin(source, particles, start, symmetry, params, ctx)
-    rows: list[dict[str, float]] = []
-    averages, curves = None, None
-    for number in range(params.n_iterations):
-        search = _search(params, number, limit, cyclic_order(symmetry))
-        before = particles
-        particles = _align_halves(source, particles, references, search, weights, params, ctx)
-        averages = half_averages(source, particles, symmetry)
-        curves, found = _agreement(source, averages, params, ctx)
-        rows.append(_row(number, before, particles, limit, found))
-        ctx.log(f"round {number + 1}: aligned to {limit:.1f} Å, FSC {THRESHOLD} at {found:.1f} Å")
-        ctx.progress(number + 1, params.n_iterations, f"round {number + 1}: {found:.1f} Å")
-        references, weights = (averages.half_1, averages.half_2), reference_filter(curves.corrected)
-        settled = number > 0 and found > 0.98 * limit and rows[-1]["median_moved_angstrom"] < _SETTLED * limit
-        limit = max(found, params.max_resolution_angstrom or 0.0)
-        if settled:
-            ctx.log(f"poses have settled after {number + 1} of {params.n_iterations} rounds")
-            break
-    assert averages is not None
-    assert curves is not None
-    _prove_halves(particles, params, ctx)
-    return _outputs(source, particles, averages, curves, symmetry, rows, ctx)
+    state = _resumed(ctx) or _begin(source, particles, start, symmetry, params, ctx)
+    while len(state.rows) < params.n_iterations and not state.settled:
+        state = _round(source, state, symmetry, params, ctx)
+        _keep(state, ctx)
+        done = len(state.rows)
+        ctx.progress(
+            done, params.n_iterations, f"round {done}: {state.rows[-1]['fsc_holds_to_angstrom']:.1f} Å"
+        )
+    assert state.averages is not None
+    assert state.curves is not None
+    _prove_halves(state.particles, params, ctx)
+    return _outputs(source, state.particles, state.averages, state.curves, symmetry, state.rows, ctx)
+
+
+@dataclass(frozen=True)
+class _State:
+    """What one round hands to the next: poses, reference of each half, weights of shells, limit in Å."""
+
+    particles: ParticleSet
+    references: tuple[Float32, Float32]
+    weights: Float
+    limit: float
+    rows: list[dict[str, float]]
+    settled: bool = False
+    averages: HalfAverages | None = None
+    curves: MaskedFsc | None = None
+
+
+def _round(
+    source: ViewSource, state: _State, symmetry: str, params: RefineParams, ctx: StageContext
+) -> _State:
+    number, limit = len(state.rows), state.limit
+    search = _search(params, number, limit, cyclic_order(symmetry))
+    particles = _align_halves(source, state.particles, state.references, search, state.weights, params, ctx)
+    averages = half_averages(source, particles, symmetry)
+    curves, found = _agreement(source, averages, params, ctx)
+    row = _row(number, state.particles, particles, limit, found)
+    ctx.log(f"round {number + 1}: aligned to {limit:.1f} Å, FSC {THRESHOLD} at {found:.1f} Å")
+    settled = number > 0 and found > 0.98 * limit and row["median_moved_angstrom"] < _SETTLED * limit
+    if settled:
+        ctx.log(f"poses have settled after {number + 1} of {params.n_iterations} rounds")
+    return _State(
+        particles,
+        (averages.half_1, averages.half_2),
+        reference_filter(curves.corrected),
+        max(found, params.max_resolution_angstrom or 0.0),
+        [*state.rows, row],
+        settled,
+        averages,
+        curves,
+    )
+
+
+def _keep(state: _State, ctx: StageContext) -> None:
+    """Save a finished round, so that a run that is cut off goes on from there with the same bytes."""
+    averages, curves = state.averages, state.curves
+    if averages is None or curves is None:
+        return
+    objects = {
+        "particles": state.particles,
+        "limit": float(state.limit),
+        "rows": state.rows,
+        "settled": bool(state.settled),
+        "n_halves": [averages.n_half_1, averages.n_half_2],
+        "half_1": averages.half_1,
+        "half_2": averages.half_2,
+        "whole": averages.whole,
+        "randomised_from_shell": int(curves.randomised_from_shell),
+    }
+    shells = {name: getattr(curves, name) for name in _CURVES}
+    ctx.checkpoint.save(_CHECKPOINT, {**objects, **shells})
+
+
+def _resumed(ctx: StageContext) -> _State | None:
+    """Return the last finished round of an earlier call that was cut off."""
+    found = ctx.checkpoint.load(_CHECKPOINT)
+    if found is None:
+        return None
+    first, second = found["n_halves"]
+    averages = HalfAverages(found["half_1"], found["half_2"], found["whole"], first, second)
+    shells = {name: found[name] for name in _CURVES}
+    curves = MaskedFsc(**shells, randomised_from_shell=found["randomised_from_shell"])
+    rows = [{name: float(value) for name, value in row.items()} for row in found["rows"]]
+    ctx.log(f"goes on after round {len(rows)}")
+    return _State(
+        found["particles"],
+        (averages.half_1, averages.half_2),
+        reference_filter(curves.corrected),
+        float(found["limit"]),
+        rows,
+        bool(found["settled"]),
+        averages,
+        curves,
+    )
 
 
 def _agreement(
@@ -98,16 +172,17 @@ def _begin(
     symmetry: str,
     params: RefineParams,
     ctx: StageContext,
-) -> tuple[tuple[Float32, Float32], Float, float]:
-    """Return the reference of each half, the weights of its shells, and how far to align to them."""
+) -> _State:
+    """Return what the first round starts from."""
     if params.start == "particles":
         averages = half_averages(source, particles, symmetry)
         curves, found = _agreement(source, averages, params, ctx)
         limit = max(found, params.max_resolution_angstrom or 0.0)
-        return (averages.half_1, averages.half_2), reference_filter(curves.corrected), limit
+        weights = reference_filter(curves.corrected)
+        return _State(particles, (averages.half_1, averages.half_2), weights, limit, [])
     reference = load_reference(start, source)
     weights = soft_limit(source, params.start_resolution_angstrom)
-    return (reference, reference), weights, params.start_resolution_angstrom
+    return _State(particles, (reference, reference), weights, params.start_resolution_angstrom, [])
 
 
 def _search(params: RefineParams, number: int, limit: float, order: int) -> SearchRange:
