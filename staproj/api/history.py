@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from staproj.engine import accept, checkout, compare, session
+from staproj.engine import accept, checkout, compare, heads
 from staproj.engine.view import View
 from staproj.project import accepted, schema, version_tags, versions
 from staproj.project.layout import Layout
@@ -59,7 +59,7 @@ class History:
     def set_head(self, step: str, run: str, *, note: str = "") -> dict[str, Any]:
         """Let an earlier run stand for its step again; return ``{"step", "run", "before", "stale"}``."""
         before = View.open(self.root).heads.get(step)
-        session.set_head(self.root, step, run, note=note)
+        heads.set_head(self.root, step, run, note=note)
         from staproj.engine import why
 
         verdicts = why.assess_all(View.open(self.root))

@@ -221,7 +221,7 @@ class Project:
 
     def set_head(self, step: str, run: str, *, note: str = "") -> None:
         """Let an earlier run stand for its step again (the manifest gets its parameters)."""
-        session.set_head(self.root, step, run, note=note)
+        self.history.set_head(step, run, note=note)
 
     # --------------------------------------------------------------------------------------- looking
     def status(self) -> dict[str, Any]:
@@ -280,8 +280,9 @@ class Project:
 
     def log(self, step_or_run: str) -> str:
         """Return the log of a run (of a step: of its newest run, whatever became of it)."""
-        run = self.layout.find_run(self.newest_run(step_or_run))
-        return run.log.read_text(encoding="utf-8") if run.log.is_file() else ""
+        from staproj.api.logs import read_log
+
+        return read_log(self.layout.find_run(self.newest_run(step_or_run)))[0]
 
     def newest_run(self, step_or_run: str) -> str:
         """Return the id of a run (of a step: of its newest run, whatever became of it)."""

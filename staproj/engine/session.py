@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from staproj.engine import attempts, digest, intent, why
+from staproj.engine import attempts, bring_back, digest, heads, intent, why
 from staproj.engine.events import ProgressEvent
 from staproj.engine.execute import Options, Outcome, Request, execute
 from staproj.engine.recover import recover
@@ -22,7 +22,7 @@ from staproj.errors import (
     StorageError,
     UsageError,
 )
-from staproj.project import runs, schema, versions
+from staproj.project import schema, versions
 from staproj.project.layout import Layout, RunDir
 from staproj.project.lock import project_lock
 from staproj.project.manifest import Change, suggestion
@@ -176,42 +176,12 @@ def rerun_step(
     view.check()
     expected = view.expected(name)
     _check_items(view, name, expected, items)
-    head = view.heads.get(name)
-    same = head is not None and expected.image == view.spec(head)["preimage"]
+    same = heads.is_made_from(view, view.heads.get(name), expected)
     begun = _resumable(view, resume) if resume else None
     outcome = _execute(view, expected, items, note, options, reuse=not same, resume=begun)
     result = _result(outcome, [], name)
     _record_version(root, [result], note or _why_rerun(name, from_run, full))
     return result
-
-
-def set_head(root: Path, name: str, run: str, *, note: str = "") -> None:
-    """Let an earlier sealed run stand for its step again; the manifest gets the parameters it was made with.
-
-    Raises
-    ------
-    UsageError
-        If the run is of another step, not complete, or its files are gone.
-    """
-    schema.require_writable(Layout(root))
-    recover(Layout(root))
-    view = View.open(root)
-    view.graph.node(name)
-    directory = view.run(run)
-    if directory.name.step != name:
-        raise UsageError(f"run {run} is of step {directory.name.step!r}, not {name!r}")
-    if not directory.is_sealed():
-        raise UsageError(f"run {run} is not complete", hint=f"`staproj log {run}` says why")
-    if why.missing_outputs(view, directory.id):
-        raise UsageError(f"files of run {run} are gone", hint=f"`staproj rerun {run}` makes them again")
-    changes = intent.changes_to_match(view, directory.id)
-    with project_lock(view.layout.lock, purpose="setting a head"):
-        _write_changes(view, changes)
-        heads = {**versions.current_heads(view.layout), name: directory.id}
-        text = view.layout.manifest.read_text(encoding="utf-8")
-        versions.write(
-            view.layout, manifest=text, heads=heads, why=note or f"head of {name} set to {directory.id}"
-        )
 
 
 def _resumable(view: View, run: str) -> RunDir:
@@ -250,9 +220,9 @@ def _bring_up_to_date(
         raise LockedError(
             f"step {name!r} is being run right now ({verdict.latest})", hint="wait for it, or stop it first"
         )
-    earlier = _find_adoptable(view, name, expected) if items is None and resume is None else None
+    earlier = heads.find_adoptable(view, name, expected) if items is None and resume is None else None
     if earlier is not None:
-        _adopt(view, name, earlier, changes)
+        heads.adopt(view, name, earlier, changes)
         options.progress(ProgressEvent("step-done", name, earlier.id, message="same as an earlier run"))
         return StepResult(name, "adopt", earlier.id, reasons=reasons)
     outcome = _execute(view, expected, items, note, options, reuse=True, resume=resume)
@@ -270,6 +240,7 @@ def _execute(
     resume: RunDir | None = None,
 ) -> Outcome:
     own = intent.of_step(view.changes, expected.node.name)
+    bring_back.bring_back_inputs(view, expected, items, options, reuse=reuse)
     request = Request(
         view,
         expected,
@@ -296,48 +267,17 @@ def _dry_run(view: View, order: Sequence[str], items: Sequence[str] | None) -> l
         above_fresh = not any(verdicts[p].outdated for p in parents if p in verdicts)
         action = "kept" if verdict.state == why.UNKNOWN else "fresh" if verdict.fresh else "run"
         if not verdict.fresh and above_fresh and expected is not None and items is None:
-            action = "adopt" if _find_adoptable(view, name, expected) else "run"
+            action = "adopt" if heads.find_adoptable(view, name, expected) else "run"
         reasons = [reason.as_dict() for reason in verdict.reasons]
         results.append(StepResult(name, action, verdict.run, reasons=reasons))
     view.prints.save()
     return results
 
 
-def _find_adoptable(view: View, name: str, expected: Expected) -> RunDir | None:
-    """Return an earlier sealed run of the step made from exactly the same, with all its files."""
-    if expected.image is None:
-        return None
-    for run in runs.runs_of(view.layout, name):
-        if not run.is_sealed():
-            continue
-        try:
-            same = view.spec(run.id)["preimage"] == expected.image
-            if same and not why.missing_outputs(view, run.id):
-                return run
-        except (StaprojError, KeyError):
-            continue
-    return None
-
-
-def _adopt(view: View, name: str, run: RunDir, changes: Sequence[Change]) -> None:
-    with project_lock(view.layout.lock, purpose="setting a head"):
-        _write_changes(view, changes)
-        heads = {**versions.current_heads(view.layout), name: run.id}
-        text = view.layout.manifest.read_text(encoding="utf-8")
-        versions.write(view.layout, manifest=text, heads=heads, why=f"{name} is as in {run.id} again")
-
-
 def _persist(view: View, changes: Sequence[Change]) -> None:
     if changes:
         with project_lock(view.layout.lock, purpose="writing values into the manifest"):
-            _write_changes(view, changes)
-
-
-def _write_changes(view: View, changes: Sequence[Change]) -> None:
-    if changes:
-        from staproj.project import manifest_edit
-
-        manifest_edit.edit(view.layout.manifest, changes)
+            heads.write_changes(view, changes)
 
 
 def _record_version(root: Path, results: Sequence[StepResult], reason: str) -> None:
@@ -347,8 +287,7 @@ def _record_version(root: Path, results: Sequence[StepResult], reason: str) -> N
     text = view.layout.manifest.read_text(encoding="utf-8")
     if any(r.action == "run" for r in results) or last is None or last.manifest != text:
         with project_lock(view.layout.lock, purpose="writing a version"):
-            heads = versions.current_heads(view.layout)
-            versions.write(view.layout, manifest=text, heads=heads, why=reason)
+            versions.write(view.layout, manifest=text, heads=versions.current_heads(view.layout), why=reason)
 
 
 def _check_items(view: View, name: str, expected: Expected, items: Iterable[str] | None) -> None:
@@ -371,7 +310,8 @@ def _check_items(view: View, name: str, expected: Expected, items: Iterable[str]
 
 
 def _why(targets: Sequence[str] | None, items: Sequence[str] | None, sets: Mapping[str, Any] | None) -> str:
-    words = ["run", *(targets or [])]
+    named = list(targets or [])
+    words = ["run", *named[:4], *([f"… ({len(named)} steps)"] if len(named) > 4 else [])]
     words += [f"--item {item}" for item in items or []]
     words += [f"--set {key}={value}" for key, value in (sets or {}).items()]
     return " ".join(words)

@@ -222,7 +222,7 @@ def test_killed_run_is_shown_as_interrupted_and_goes_on(project: Project, reposi
     code = KILLED.format(repository=str(repository), root=str(project.root))
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, cwd=repository)
     assert done.returncode == -9, done.stderr.decode()
-    assert states(project)["import"] == "fresh"
+    assert states(project)["import"] in {"fresh", "soft"}  # soft: the checkout was edited in between
     assert states(project)["shift"] == "interrupted"
     project.run(["shift"])
     assert toy.CALLS == [("toy_shift", "TS_02"), ("toy_shift", "TS_03")]

@@ -10,6 +10,8 @@ from cyclopts import Parameter
 from staproj.api import Project
 from staproj.cli import diagnostics, following, output
 from staproj.cli.options import Json, ProjectDir, Quiet, Sets, parse_sets
+from staproj.errors import UsageError
+from staproj.report import compare as compare_report
 from staproj.report import jobs as job_report
 from staproj.report import runs as report
 
@@ -86,6 +88,8 @@ def rerun(
     /,
     *,
     sets: Sets = None,
+    until: Annotated[str | None, Parameter(help="Variants: the last step to copy.")] = None,
+    name: Annotated[str | None, Parameter(help="Variants: how their names begin.")] = None,
     items: Items = None,
     note: Note = "",
     threads: Threads = None,
@@ -98,9 +102,26 @@ def rerun(
     project: ProjectDir = None,
     json: Json = False,
 ) -> None:
-    """Run a step again; the old run is kept, steps downstream become stale."""
+    """Run a step again; the old run is kept, steps downstream become stale.
+
+    Several values (--set lowpass_angstrom=20,15,12) make variants: copies of the step and of all that depends
+    on it, one for each value (or combination), side by side. `staproj variant compare` compares them.
+    """
     opened = Project.open(project or ".")
-    values = {name.removeprefix("."): value for name, value in parse_sets(sets, default_step="").items()}
+    values = {key.removeprefix("."): value for key, value in parse_sets(sets, default_step="").items()}
+    if name is not None or opened.variants.asked_for(step, values):
+        made = opened.variants.create(step, values, until=until, name=name)
+        targets = [s for one in made for s in one["steps"]]
+        arguments: dict[str, Any] = {"targets": targets, "items": items, "keep_going": True}
+        arguments |= {"note": note, "threads": threads, "device": device, "jobs": jobs, "priority": priority}
+        _run_variants(opened, made, arguments, quiet=quiet, json=json, force=force, detach=detach)
+        return
+    if until is not None:
+        raise UsageError(
+            "--until is for variants, which several values (or --name) make",
+            where="--until",
+            hint=f"`staproj rerun {step}` first, then `staproj run --until {until}`",
+        )
     which = opened.jobs.step_of(step, device=device)
     arguments = {**which, "sets": values, "items": items, "note": note, "priority": priority}
     arguments |= {"threads": threads, "device": device, "jobs": jobs}
@@ -110,7 +131,7 @@ def rerun(
         start.detached(force=force)
         return
     (result,) = start.followed(force=force)
-    stale = [s["step"] for s in opened.status()["steps"] if s["state"] != "fresh"]
+    stale = [s["step"] for s in opened.status()["steps"] if s["to_do"]]
     lines = report.result_rows([result])[:-1]
     lines.append(
         f"stale now: {', '.join(stale)}; `staproj run` brings them up to date"
@@ -118,6 +139,33 @@ def rerun(
         else "nothing is stale"
     )
     output.emit({**result, "stale": stale}, lines, as_json=json)
+
+
+def _run_variants(
+    opened: Project,
+    made: list[dict[str, Any]],
+    arguments: dict[str, Any],
+    *,
+    quiet: bool,
+    json: bool,
+    force: bool,
+    detach: bool,
+) -> None:
+    """Compute variants that were just written, those chains only."""
+    if not json:
+        output.emit(made, compare_report.made_lines(made), as_json=False, fit=True)
+    planned = opened.run(arguments["targets"], items=arguments["items"], dry_run=True)
+    work = [step["step"] for step in planned if step["action"] in WORKS]
+    expected = opened.jobs.expect(work, items=arguments["items"], jobs=arguments["jobs"])
+    results = planned
+    if work:
+        start = _Start(opened, "run", arguments, expected, quiet=quiet, json=json)
+        if detach:
+            start.detached(force=force)
+            return
+        results = start.followed(force=force)
+    lines = [*report.result_rows(results), f"`staproj variant compare {made[0]['of']}` compares them"]
+    output.emit({"variants": made, "steps": results}, lines, as_json=json, fit=True)
 
 
 def resume(
