@@ -12,21 +12,10 @@ from typing import Any
 from staproj.engine import intent, params, plan
 from staproj.engine.view import View
 from staproj.errors import ManifestError, ProjectError, UsageError
-from staproj.project import atomic, manifest, manifest_edit, schema, versions
+from staproj.project import atomic, manifest, manifest_edit, readme, schema, versions
 from staproj.project.layout import Layout, templates_dir
 from staproj.project.lock import project_lock
 from staproj.project.manifest import Change, Manifest, suggestion
-
-README = """This directory is a staproj project: it knows how every file in it was made.
-
-staproj.toml   what is wanted: steps, where their inputs come from, parameters. Edit it as you like.
-runs/          one directory a run. out/ holds the results (HDF5, MRC), spec.json what they were made from,
-               meta.h5 tables, curves and pictures, outputs.json sizes and SHA-256 of every file. A run with a
-               file SEALED is complete and never changes.
-versions/      staproj.toml and the valid run of every step at earlier moments.
-
-Everything is plain text, HDF5 or MRC and can be read without staproj.
-"""
 
 
 def template_names() -> dict[str, str]:
@@ -99,7 +88,7 @@ def create_project(
         for directory in (layout.runs, layout.versions, layout.annotations, layout.private):
             directory.mkdir(exist_ok=True)
     with project_lock(layout.lock, purpose="making the project"):
-        atomic.write_text(layout.root / "README.staproj.txt", README)
+        atomic.write_text(layout.readme, readme.TEXT)
         atomic.write_text(layout.manifest, text)
         versions.write(
             layout, manifest=text, heads={}, why=f"new project from template {Path(template).stem}"

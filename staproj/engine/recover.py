@@ -29,7 +29,10 @@ from staproj.project.fingerprints import sha256_file
 from staproj.project.layout import Layout, RunDir
 from staproj.project.process import start_ticks
 
-ROLL_FORWARD: dict[str, str] = {"gc": "staproj.engine.collect:roll_forward"}
+ROLL_FORWARD: dict[str, str] = {
+    "gc": "staproj.engine.collect:roll_forward",
+    "migrate": "staproj.project.migrate:roll_forward",
+}
 """``{op: "module:function"}``; the function gets (layout, facts) and returns what it did, in words."""
 
 _READ_AGAIN_BYTES = 64 << 20

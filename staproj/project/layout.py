@@ -162,6 +162,16 @@ class Layout:
         return self.root / MANIFEST
 
     @property
+    def readme(self) -> Path:
+        """How to read the project without staproj."""
+        return self.root / "README.staproj.txt"
+
+    @property
+    def backups(self) -> Path:
+        """Small files as they were before a migration: one directory a migration."""
+        return self.private / "backup"
+
+    @property
     def runs(self) -> Path:
         """All run directories."""
         return self.root / RUNS
