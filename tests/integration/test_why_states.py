@@ -1,4 +1,4 @@
-"""The states of a step: fresh, soft, unknown, missing, queued …, each with its reason, and no payload read."""
+"""The states of a step, each with its reason: fresh, soft, unknown, missing …; and no payload is read."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def step_of(project: Project, name: str) -> dict:
 
 
 def test_other_software_is_soft_and_nothing_is_to_do(project: Project, monkeypatch: pytest.MonkeyPatch):
-    """Made with another version: the state says so with both versions, `run` does nothing, no step below cares."""
+    """Made with another version: the state says so with both versions, and `run` does nothing."""
     project.run()
     now = environment.software()
     monkeypatch.setattr(environment, "software", lambda: {**now, "staproj": "99.1", "git": "abc"})
@@ -75,7 +75,7 @@ def test_other_software_is_soft_and_nothing_is_to_do(project: Project, monkeypat
 @pytest.mark.parametrize("field", ["record_format", "preimage.format"])
 @pytest.mark.parametrize("value", [0, 7])
 def test_records_that_cannot_be_compared_are_unknown_and_left(project: Project, field: str, value: int):
-    """An older or newer form of record gives unknown, never a silent rerun; `rerun` makes one that compares."""
+    """An older or newer form of record gives unknown, never a silent rerun; `rerun` makes it anew."""
     project.run()
 
     def change(data: dict) -> None:
@@ -105,7 +105,7 @@ def test_a_newer_record_without_the_parts_we_know_is_unknown_too(project: Projec
 
 
 def test_cleared_outputs_stay_fresh_and_are_made_again_when_needed(project: Project):
-    """Cleared on purpose: recreatable, nothing to do, consumers fresh; a consumer that must run brings them back."""
+    """Cleared on purpose: nothing to do, consumers fresh; a consumer that must run brings them back."""
     project.run()
     count = clear(project, "r0002")
     step = step_of(project, "shift")
