@@ -148,10 +148,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def append_line(path: Path, event: Mapping[str, Any], *, durable: bool = False) -> None:
-    """Append one JSON line; ``durable`` waits until it is on the disk."""
+    """Append one JSON line; ``durable`` waits until it is on the disk.
+
+    A line that was torn before (a full disk, a power cut) is ended first, so that this one stands alone.
+    """
     line = json.dumps(event, allow_nan=False, ensure_ascii=False) + "\n"
     with storage_errors(path), open_to_append(path) as handle:
-        handle.write(line.encode())
+        size = os.fstat(handle.fileno()).st_size
+        torn = size > 0 and os.pread(handle.fileno(), 1, size - 1) != b"\n"
+        handle.write(b"\n" * torn + line.encode())
         handle.flush()
         if durable:
             os.fsync(handle.fileno())
@@ -165,7 +170,7 @@ def open_to_append(path: Path) -> BinaryIO:
     OSError
         If it is a link, or cannot be written to.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     return os.fdopen(os.open(path, flags, 0o666), "ab")
 
 

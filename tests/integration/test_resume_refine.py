@@ -88,3 +88,22 @@ def test_a_damaged_checkpoint_does_not_count(tmp_path: Path) -> None:
     told = [message for message in resumed.ctx.messages if message.startswith("round ")]
     assert len(told) == len(whole.ctx.tables["rounds"]["round"])
     assert resumed.ctx.metrics == whole.ctx.metrics
+
+
+def test_a_resumed_initial_reference_has_the_same_bytes(tmp_path: Path) -> None:
+    """Cut off after its first try: that is not made again, and the second draws what it would have drawn."""
+    scene = Scene(tmp_path, n=8)
+    params = {**BOX, "binning": 1, "max_particles": 8, "n_starts": 2, "n_iterations": 2}
+    params |= {"shift_range_angstrom": 16.0, "axial_range_angstrom": 16.0, "resolution_angstrom": 28.0}
+    inputs = {"particles": {"TS": scene.displaced(3.0, 6.0)}, **scene.inputs(False)}
+    whole = run_stage("initial_reference", inputs, params, tmp_path / "whole")
+    folder = tmp_path / "cut"
+    with pytest.raises(CancelledError):
+        run_stage(
+            "initial_reference", inputs, params, folder, ctx=CutOff(folder / "initial_reference", threads=1)
+        )
+    resumed = run_stage("initial_reference", inputs, params, folder)
+    assert "try 1 was finished before" in resumed.ctx.messages
+    name = "initial_reference/out/reference.mrc"
+    assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert resumed.ctx.metrics == whole.ctx.metrics

@@ -171,7 +171,37 @@ COPY = StageSpec(
     f"{HERE}:run_copy",
     scope="project",
 )
-ALL = (IMPORT, SHIFT, MEAN, COPY)
+ROUNDS = StageSpec(
+    "toy_rounds",
+    "Add up in five rounds, each of which is kept.",
+    MeanParams,
+    {"tilt_series": IN},
+    {"map": Port(Kind.MAP, "Sum.")},
+    f"{HERE}:run_rounds",
+    scope="project",
+)
+ALL = (IMPORT, SHIFT, MEAN, COPY, ROUNDS)
+
+
+def run_rounds(inputs: dict[str, Any], params: MeanParams, ctx: StageContext) -> dict[str, Any]:
+    """Add random numbers in rounds; ``SWITCH["round 3"]`` is called when round 3 begins."""
+    total, first = np.zeros(4), 0
+    known = ctx.checkpoint.load("sum")
+    if known is not None:
+        total, first = known["total"], known["done"]
+    for number in range(first, 5):
+        CALLS.append(("toy_rounds", str(number + 1)))
+        action = SWITCH.get(f"round {number + 1}")
+        if callable(action):
+            action(ctx)
+        total = total + ctx.rng(f"round {number}").normal(size=4) * params.weight
+        ctx.checkpoint.save("sum", {"total": total, "done": number + 1})
+    path = ctx.out_dir() / "map.bin"
+    path.write_bytes(total.tobytes())
+    ctx.verdict(f"sum {total.sum():.3f}")
+    return {"map": DensityMap(path, 1.0, "C1")}
+
+
 BY_NAME = {"IMPORT": IMPORT, "SHIFT": SHIFT, "MEAN": MEAN, "COPY": COPY}
 
 

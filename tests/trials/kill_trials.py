@@ -162,6 +162,9 @@ class Trials:
 
     def _check(self, kind: str, root: Path, name: str) -> None:
         self.tally.trials[kind] += 1
+        if sum(self.tally.trials.values()) % 100 == 0:
+            sys.stdout.write(f"{dict(self.tally.trials)} {len(self.tally.faults)} faults\n")
+            sys.stdout.flush()
         try:
             self._look(root)
         except (AssertionError, StaprojError, OSError, KeyError) as error:

@@ -106,7 +106,7 @@ def test_versions_round_trip_and_damaged_ones_are_passed_over(tmp_path: Path):
 def test_any_manifest_text_survives_a_version(text, why):
     """The writer of versions quotes whatever people type."""
     version = versions.Version(1, "t", "w", why.encode("utf-8", "ignore").decode(), 0, {"a": "r0001"}, text)
-    data = tomllib.loads(versions._to_toml(version))
+    data = tomllib.loads(versions.to_toml(version))
     if "\r" not in text:
         assert data["manifest"]["text"] == text
     assert data["version"]["why"] == version.why

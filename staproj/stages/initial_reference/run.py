@@ -99,8 +99,12 @@ def _from_seeds(
     first = min(_FIRST_ROUNDS, params.n_iterations)
     tries = []
     for number in range(params.n_starts):
-        begun = Try(_start(subset, source, params, rng), subset, [])
-        tries.append(_iterate(begun, first, subset, cubes, source, params))
+        known = _known_try(number, rng, ctx)
+        if known is None:
+            begun = Try(_start(subset, source, params, rng), subset, [])
+            known = _iterate(begun, first, subset, cubes, source, params)
+            _keep_try(number, known, rng, ctx)
+        tries.append(known)
         ctx.progress(number + 1, params.n_starts + 1, f"try {number + 1}: score {tries[-1].scores[-1]:.2f}")
     final = [one.scores[-1] for one in tries]
     best_try = int(np.argmax(final))
@@ -118,6 +122,23 @@ def _from_seeds(
         f"{max(final):.2f} after {first} rounds (others {others or 'none'})"
     )
     return chosen.volume, len(chosen.particles)
+
+
+def _keep_try(number: int, one: Try, rng: np.random.Generator, ctx: StageContext) -> None:
+    """Save a finished try and what the next one draws from, so that a run cut off goes on with the same."""
+    drawn = rng.bit_generator.state
+    objects = {"volume": one.volume, "particles": one.particles, "scores": one.scores, "rng": drawn}
+    ctx.checkpoint.save(f"try-{number}", objects)
+
+
+def _known_try(number: int, rng: np.random.Generator, ctx: StageContext) -> Try | None:
+    """Return a try that an earlier call has finished, and set ``rng`` to where it stood after it."""
+    found = ctx.checkpoint.load(f"try-{number}")
+    if found is None:
+        return None
+    rng.bit_generator.state = found["rng"]
+    ctx.log(f"try {number + 1} was finished before")
+    return Try(found["volume"], found["particles"], [float(score) for score in found["scores"]])
 
 
 def _evenly(particles: ParticleSet, number: int) -> ParticleSet:
