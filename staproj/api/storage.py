@@ -65,6 +65,7 @@ class Storage:
         """
         from staproj.engine import collect
 
+        self._recover()
         view = self._view()
         made = self._plan(view, classes, runs, superseded, attempts, tagged)
         moved = collect.delete(view, made, why=why)
@@ -128,9 +129,8 @@ class Storage:
         from staproj.engine import bring_back
         from staproj.engine.events import ignore
         from staproj.engine.options import Options
-        from staproj.project.schema import require_writable
 
-        require_writable(self.layout)
+        self._recover()
         view = self._view()
         return bring_back.bring_back(
             view, view.run(run).id, Options(progress=progress or ignore), items=items
@@ -165,9 +165,8 @@ class Storage:
         """Put back what one clean-up deleted (or only files of some runs), exactly as it was."""
         from staproj.project import trash
         from staproj.project.lock import project_lock
-        from staproj.project.schema import require_writable
 
-        require_writable(self.layout)
+        self._recover()
         chosen = None if runs is None else [self.layout.find_run(run).id for run in runs]
         with project_lock(self.layout.lock, purpose="restoring from the trash"):
             part = trash.find(self.layout, name)
@@ -210,6 +209,14 @@ class Storage:
                 for part in chosen:
                     trash.purge(part)
         return {"bytes": size, "trash": [part.name for part in chosen], "dry_run": dry_run}
+
+    def _recover(self) -> None:
+        """Finish what was left half done before something new is begun."""
+        from staproj.engine.recover import recover
+        from staproj.project.schema import require_writable
+
+        require_writable(self.layout)
+        recover(self.layout)
 
     def _view(self) -> View:
         from staproj.engine.view import View

@@ -95,7 +95,9 @@ def _take(view: View, everything: Sequence[trash.Trash], target: Path, size: int
     stored = view.layout.relative(target)
     for part in reversed(everything):
         source = part.directory.file(stored)
-        if source.is_file() and not source.is_symlink() and source.stat().st_size == size:
+        if not trash.is_safe(part, source):
+            continue
+        if source.is_file() and source.stat().st_size == size:
             with atomic.storage_errors(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 source.replace(target)

@@ -12,7 +12,7 @@ Outputs are deleted only if every one of them can be made again from what stays 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +22,12 @@ from staproj.engine import keep
 from staproj.engine.recreate import Memo, Recreation, Unit, files_of, units_of
 from staproj.engine.view import View
 from staproj.errors import LockedError, StaprojError
-from staproj.project import atomic, runs, schema, trash
-from staproj.project.layout import RunDir
+from staproj.project import atomic, journal, runs, schema, trash
+from staproj.project.layout import Layout, RunDir
 from staproj.project.lock import project_lock
 
 CLASSES = ("intermediate", "scratch")
+OP = "gc"
 _BLOCK = 512
 
 
@@ -165,10 +166,20 @@ def delete(view: View, made: Plan, *, why: str) -> trash.Trash | None:
                     f"{victim.unit[0]} is in use: {busy[victim.unit[0]]}",
                     hint="wait until it is done, or leave this run out",
                 )
-        moved = trash.begin(view.layout, "gc", entries, why=why)
-        trash.finish(view.layout, moved)
+        moved = trash.begin(view.layout, OP, entries, why=why)
+        with journal.entry(view.layout, OP, {"trash": moved.name}):
+            trash.finish(view.layout, moved)
     view.memo.clear()
     return moved
+
+
+def roll_forward(layout: Layout, facts: Mapping[str, Any]) -> str:
+    """Finish a clean-up that was broken off; return what was done, in words."""
+    for directory in layout.trash_dirs():
+        if directory.path.name == facts.get("trash"):
+            moved = trash.finish(layout, trash.read(directory))
+            return f"finished a clean-up: {moved} files moved to the trash ({directory.path.name})"
+    return "a clean-up that was broken off had moved nothing"
 
 
 def not_recreatable(view: View, part: trash.Trash) -> dict[Unit, str]:

@@ -56,6 +56,7 @@ def measure(layout: Layout) -> Usage:
     found.trash = sum(size for _, size in _sizes(layout.trash, seen))
     found.exports = sum(size for _, size in _sizes(layout.exports, seen))
     found.private = sum(size for _, size in _sizes(layout.private, seen, skip=(layout.trash,)))
+    found.private += layout.runs.lstat().st_blocks * _BLOCK if layout.runs.exists() else 0
     known = (layout.runs, layout.private, layout.exports)
     found.other = sum(size for _, size in _sizes(layout.root, seen, skip=known))
     return found
@@ -86,7 +87,7 @@ def _run(run: RunDir, seen: set[tuple[int, int]]) -> RunUse:
     classes = _classes(run)
     prefix = f"{run.out.name}/"
     for path, size in _sizes(run.path, seen):
-        use.files += 1
+        use.files += bool(path)
         if path.startswith(prefix):
             use.bytes[classes.get(path.removeprefix(prefix), "final")] += size
         elif path.startswith("attempt-"):
@@ -118,6 +119,10 @@ def _cleared_entries(run: RunDir) -> list[dict[str, Any]]:
 
 def _sizes(top: Path, seen: set[tuple[int, int]], skip: tuple[Path, ...] = ()) -> Iterator[tuple[str, int]]:
     """Yield (path relative to ``top``, allocated bytes) of files and directories; links are not followed."""
+    try:
+        yield "", top.lstat().st_blocks * _BLOCK
+    except OSError:
+        return
     left = {str(path) for path in skip}
     base = len(str(top)) + 1
     waiting = [str(top)]

@@ -102,6 +102,8 @@ def finish(layout: Layout, trash: Trash) -> int:
             source, target = layout.root / entry.path, trash.directory.file(entry.path)
             if os.path.lexists(target) or not os.path.lexists(source):
                 continue
+            if not _is_below(source, layout.runs):
+                continue
             if target.parent not in made:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 made.add(target.parent)
@@ -115,7 +117,9 @@ def all_trash(layout: Layout) -> list[Trash]:
     found = []
     for directory in layout.trash_dirs():
         with suppress(StaprojError):
-            found.append(read(directory))
+            part = read(directory)
+            if part.there():  # nothing was moved there, or all of it is back
+                found.append(part)
     return found
 
 
@@ -177,11 +181,13 @@ def restore(layout: Layout, trash: Trash, runs: Collection[str] | None = None) -
         for entry in trash.there():
             if runs is not None and entry.run not in runs:
                 continue
-            target = layout.root / entry.path
-            if os.path.lexists(target) or not _stays_inside(layout, target):
+            source, target = trash.directory.file(entry.path), layout.root / entry.path
+            if os.path.lexists(target) or not _is_below(target, layout.runs):
+                continue
+            if not is_safe(trash, source):
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            _rename(trash.directory.file(entry.path), target)
+            _rename(source, target)
             back.append(entry)
     for run, entries in _by_run(layout, trash.entries).items():
         if run.cleared.exists():
@@ -219,10 +225,15 @@ def _by_run(layout: Layout, entries: Iterable[Entry]) -> dict[RunDir, list[Entry
     return found
 
 
-def _stays_inside(layout: Layout, target: Path) -> bool:
-    """Tell whether no link on the way leads out of the project."""
-    runs = os.path.realpath(layout.runs)
-    return os.path.commonpath([runs, os.path.realpath(target.parent)]) == runs
+def is_safe(trash: Trash, source: Path) -> bool:
+    """Tell whether a file lies in a directory of the trash itself and is no link."""
+    return _is_below(source, trash.directory.path) and not source.is_symlink()
+
+
+def _is_below(path: Path, base: Path) -> bool:
+    """Tell whether no link on the way leads out of ``base``."""
+    top = os.path.realpath(base)
+    return os.path.commonpath([top, os.path.realpath(path.parent)]) == top
 
 
 def _rename(source: Path, target: Path) -> None:

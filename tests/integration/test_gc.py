@@ -1,0 +1,418 @@
+"""Clean-up: what goes, what stays, the trash, and outputs that come back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from staproj.api import Project
+from staproj.engine.recreate import recreatable
+from staproj.engine.view import View
+from staproj.errors import CheckError, LockedError, StaprojError, UsageError
+from staproj.project import runs as project_runs
+from staproj.project.cleared import cleared_paths
+from staproj.project.layout import Layout, RunDir, RunName
+from tests.integration import toy_stages as toy
+from tests.integration.conftest import edit, states
+
+STEPS = ["import", "shift", "again", "mean", "other", "copy"]
+
+
+def tree(root: Path) -> dict[str, tuple[str, int]]:
+    """Return digest and time of every file below ``runs``."""
+    found = {}
+    for path in sorted((root / "runs").rglob("*")):
+        if path.is_file():
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[path.relative_to(root).as_posix()] = (digest, path.stat().st_mtime_ns)
+    return found
+
+
+def names(plan: dict, key: str = "runs") -> list[str]:
+    """Return the runs of a plan."""
+    return sorted({entry["run"] for entry in plan[key]})
+
+
+def test_plan_offers_intermediate_outputs_and_touches_nothing(project: Project):
+    """Tilt series can go (of all tilt series), maps cannot; a plan changes no file."""
+    project.run()
+    before = tree(project.root)
+    plan = project.storage.plan()
+    assert names(plan) == ["r0001", "r0002", "r0003"]
+    assert plan["files"] == 3 * 6
+    assert not plan["blocked"]
+    assert tree(project.root) == before
+    assert not (project.root / ".staproj" / "trash").exists()
+
+
+def test_plan_names_what_it_frees_to_the_block(project: Project):
+    """The bytes in the plan are those that disappear from the disk once the trash is purged."""
+    project.run()
+    for path in (project.root / "raw").iterdir():  # files of some size, so that blocks count
+        path.write_text("7\n" + "x" * 50_000)
+    project.run()
+    plan = project.storage.clean()
+
+    def blocks() -> int:
+        files = [p for p in project.root.rglob("*") if p.is_file() and "trash.json" not in p.name]
+        inodes = {p.stat().st_ino: p.stat().st_blocks * 512 for p in files}
+        return sum(inodes.values())
+
+    held = blocks()
+    project.storage.trash_purge(dry_run=False)
+    assert held - blocks() == plan["bytes"] > 0
+
+
+def test_hard_links_count_once_and_only_when_the_last_name_goes(project: Project):
+    """A run that took finished tilt series over shares files; clearing one of the two frees nothing."""
+    project.run()
+    edit(project, "[step.again]", "[step.shift.item.TS_02]\noffset_px = 9.0\n\n[step.again]")
+    project.run(["shift"])
+    shared = project.storage.plan(runs=["r0002"])
+    both = project.storage.plan(runs=["shift"])
+    own = Path(project.run_dir("r0002")) / "out" / "TS_02"
+    assert shared["bytes"] == sum(p.stat().st_blocks * 512 for p in own.iterdir())
+    inodes = {p.stat().st_ino: p for p in project.root.glob("runs/*-shift/out/*/*")}
+    assert both["bytes"] == sum(p.stat().st_blocks * 512 for p in inodes.values())
+
+
+def test_after_clean_up_nothing_is_stale_and_run_does_nothing(project: Project):
+    """Cleared outputs are no reason to compute: statuses stay fresh for consumers, and run makes nothing."""
+    project.run()
+    project.storage.clean()
+    found = states(project)
+    assert {found[step] for step in ("mean", "other", "copy")} == {"fresh"}
+    assert {found[step] for step in ("import", "shift", "again")} <= {"fresh", "missing-recreatable"}
+    toy.CALLS.clear()
+    assert {done["action"] for done in project.run()} == {"fresh"}
+    assert toy.CALLS == []
+    run = RunDir(Path(project.run_dir("shift")))
+    assert cleared_paths(run) == {f"TS_0{n}/{f}" for n in (1, 2, 3) for f in ("stack.bin", "tilt_series.h5")}
+
+
+def test_restore_puts_everything_back_exactly(project: Project):
+    """Undo gives the same bytes and times, no marker is left, and the trash is empty."""
+    project.run()
+    before = tree(project.root)
+    done = project.storage.clean()
+    assert tree(project.root) != before
+    assert [part["trash"] for part in project.storage.trash()] == [done["trash"]]
+    back = project.storage.trash_restore()
+    assert back["files"] == done["files"]
+    assert tree(project.root) == before
+    assert project.storage.trash() == []
+
+
+def test_restore_of_one_run_leaves_the_others_in_the_trash(project: Project):
+    """Files of some runs can be restored alone."""
+    project.run()
+    project.storage.clean()
+    project.storage.trash_restore("last", runs=["r0002"])
+    assert all((project.root / "runs/r0002-shift/out" / f"TS_0{n}/stack.bin").is_file() for n in (1, 2, 3))
+    assert project.storage.trash()[0]["runs"] == ["r0001", "r0003"]
+
+
+def test_only_needed_inputs_come_back(project: Project):
+    """A changed parameter downstream brings back what its step reads and nothing else, bit for bit."""
+    project.run()
+    before = tree(project.root)
+    project.storage.clean()
+    project.storage.trash_purge(dry_run=False)
+    edit(
+        project,
+        'inputs = { tilt_series = "again" }',
+        'inputs = { tilt_series = "again" }\nparams.weight = 2.0',
+    )
+    toy.CALLS.clear()
+    done = {d["step"]: d["action"] for d in project.run()}
+    assert done == {**dict.fromkeys(STEPS, "fresh"), "mean": "run", "copy": "run"}
+    after = tree(project.root)
+    again = {path for path in before if path.startswith("runs/r0003-again/out/")}
+    assert again
+    assert {path: after[path] for path in again} == {path: before[path] for path in again}
+    assert [p for p in after if p.startswith(("runs/r0001-import/out/", "runs/r0002-shift/out/"))] == []
+    assert toy.CALLS.count(("toy_mean", None)) == 1
+    assert not any((project.root / ".staproj").glob("remake/*"))
+
+
+def test_what_is_still_in_the_trash_is_not_computed_again(project: Project):
+    """Bringing outputs back takes them out of the trash while they lie there."""
+    project.run()
+    before = tree(project.root)
+    project.storage.clean()
+    toy.CALLS.clear()
+    paths = project.storage.bring_back("r0002")
+    assert len(paths) == 6
+    assert toy.CALLS == []
+    after = tree(project.root)
+    assert {p: after[p] for p in paths} == {p: before[p] for p in paths}
+    assert not (project.root / "runs/r0002-shift/CLEARED").exists()
+
+
+def test_outputs_are_made_again_through_a_chain_that_is_all_gone(project: Project):
+    """One tilt series of the last step comes back although everything above it is gone, too."""
+    project.run()
+    before = tree(project.root)
+    project.storage.clean()
+    project.storage.trash_purge(dry_run=False)
+    toy.CALLS.clear()
+    paths = project.storage.bring_back("r0003", items=["TS_02"])
+    assert toy.CALLS == [("toy_import", None), ("toy_shift", "TS_02"), ("toy_shift", "TS_02")]
+    after = tree(project.root)
+    assert {p: after[p] for p in paths} == {p: before[p] for p in paths}
+    assert len(cleared_paths(RunDir(project.root / "runs/r0003-again"))) == 4
+
+
+def test_a_stage_that_gives_other_numbers_is_found_out(project: Project, monkeypatch: pytest.MonkeyPatch):
+    """What comes out otherwise is never put back, and the proof says so."""
+    project.run()
+    project.storage.clean()
+    project.storage.trash_purge(dry_run=False)
+    original = toy.tilt_series
+    monkeypatch.setattr(toy, "tilt_series", lambda ctx, name, data: original(ctx, name, data + 1e-9))
+    with pytest.raises(CheckError, match="otherwise"):
+        project.storage.bring_back("r0002")
+    assert not list((project.root / "runs/r0002-shift/out").rglob("stack.bin"))
+    proof = project.storage.prove(3)
+    assert not proof["equal"]
+    assert proof["proven"] < 3
+
+
+def test_proof_makes_as_many_again_as_asked_and_touches_nothing(project: Project):
+    """Units are drawn by seed, made again from what would stay, and equal; no file of the project changes."""
+    project.run()
+    before = tree(project.root)
+    proof = project.storage.prove(5, seed=3)
+    assert proof["equal"]
+    assert proof["proven"] == 5
+    assert [u["run"] for u in proof["units"]] == [u["run"] for u in project.storage.prove(5, seed=3)["units"]]
+    everything = project.storage.prove(100)
+    assert everything["proven"] == 10  # import, 2 x 3 tilt series, mean, other, copy
+    assert tree(project.root) == before
+    assert not any((project.root / ".staproj").glob("remake/*"))
+
+
+def test_raw_data_that_is_gone_blocks_everything_made_from_it(project: Project):
+    """Without the raw data import cannot go; what is made from its outputs alone still can."""
+    project.run()
+    (project.root / "raw" / "TS_02.txt").unlink()
+    plan = project.storage.plan()
+    assert names(plan) == ["r0002", "r0003"]
+    assert names(plan, "blocked") == ["r0001"]
+    assert "raw data is gone: raw/TS_02.txt" in plan["blocked"][0]["reason"]
+    project.storage.clean()
+    assert (project.root / "runs/r0001-import/out/TS_01/stack.bin").is_file()
+    assert recreatable(View.open(project.root), "r0003") == (True, "")
+
+
+def test_purge_refuses_what_cannot_be_made_again_any_more(project: Project):
+    """Raw data that went after the clean-up stops the purge, and restoring still works."""
+    project.run()
+    before = tree(project.root)
+    project.storage.clean()
+    (project.root / "raw" / "TS_01.txt").write_text("999\n")
+    with pytest.raises(CheckError, match="raw data was changed"):
+        project.storage.trash_purge(dry_run=False)
+    project.storage.trash_restore()
+    assert tree(project.root) == before
+
+
+def test_victims_are_judged_together(project: Project, monkeypatch: pytest.MonkeyPatch):
+    """A step that cannot be made again keeps its outputs; those above and below it may still go."""
+    project.run()
+    spec_file = project.root / "runs/r0002-shift/spec.json"
+    spec_file.chmod(0o644)
+    spec = json.loads(spec_file.read_text())
+    spec["execution"]["device"] = "gpu"
+    spec_file.write_text(json.dumps(spec))
+    plan = project.storage.plan()
+    assert names(plan) == ["r0001", "r0003"]
+    assert names(plan, "blocked") == ["r0002"]
+    assert all("on gpu" in entry["reason"] for entry in plan["blocked"])
+
+
+def test_blocked_by_stage_and_cache_version(project: Project):
+    """Another cache_version, a stage that is gone, or one without promise blocks; the reason names it."""
+    from dataclasses import replace
+
+    from staproj.stages import registry
+
+    project.run()
+    for changed, told in (
+        (replace(toy.SHIFT, cache_version=2), "cache_version 1 -> 2"),
+        (replace(toy.SHIFT, deterministic=False), "does not promise"),
+    ):
+        with registry.temporarily(changed):
+            plan = project.storage.plan()
+        assert names(plan, "blocked") == ["r0002", "r0003"]
+        assert all(told in entry["reason"] for entry in plan["blocked"])
+        registry._TEMPORARY[toy.SHIFT.name] = toy.SHIFT
+        registry.get.cache_clear()
+
+
+def test_superseded_runs_can_go_whole_but_not_those_that_count(project: Project):
+    """Old runs go with --superseded, final outputs too; rated and tagged ones stay."""
+    project.run()
+    project.rerun("mean", sets={"weight": "2"})  # r0007; r0004 is still what copy was made from
+    project.rerun("mean", sets={"weight": "3"})  # r0008
+    project.run()
+    plan = project.storage.plan(superseded=True)
+    assert "r0004" in names(plan)
+    assert "r0007" in names(plan)
+    head = project.status()["steps"][3]["run"]
+    assert head not in names(plan)
+    (project.root / "annot").mkdir(exist_ok=True)
+    (project.root / "annot" / "r0007.toml").write_text("rating = 4\n")
+    (project.root / "annot" / "r0002.toml").write_text('tags = ["final"]\n')
+    plan = project.storage.plan(superseded=True)
+    assert "r0007" not in names(plan)
+    assert "r0002" not in names(plan)
+    assert [k["reason"] for k in plan["kept"] if k["run"] == "r0002"] == ["tagged 'final'"]
+
+
+def test_tagged_versions_keep_their_outputs(project: Project):
+    """Heads of a version with a name stay, superseded or not; --tagged lets intermediates go."""
+    project.run()
+    last = project.versions()[0]["version"]
+    (project.root / "versions" / "tags.toml").write_text(f"[tags]\npaper = {last}\n")
+    edit(project, "offset_px = 2.0", "offset_px = 3.0")
+    project.run()
+    plan = project.storage.plan(superseded=True)
+    assert not {"r0001", "r0002", "r0003", "r0004"} & set(names(plan))
+    assert {"r0002", "r0003"} <= set(names(plan, "kept"))
+    plan = project.storage.plan(superseded=True, tagged=True)
+    assert {"r0001", "r0002", "r0003"} <= set(names(plan))
+    assert "r0004" not in names(plan)
+
+
+def test_pinned_inputs_stay(project: Project):
+    """A run that the manifest names as an input is kept."""
+    project.run()
+    edit(project, 'inputs = { tilt_series = "again" }', 'inputs = { tilt_series = "run:r0002" }')
+    plan = project.storage.plan()
+    assert "r0002" in names(plan, "kept")
+    assert "r0002" not in names(plan)
+
+
+def test_runs_at_work_and_what_they_read_stay(project: Project):
+    """While a run is at work its inputs cannot go, not even between plan and deed."""
+    project.run()
+    at_work = project.layout.run(RunName(7, "again"))
+    at_work.path.mkdir()
+    spec = json.loads((project.root / "runs/r0003-again/spec.json").read_text())
+    at_work.spec.write_text(json.dumps({**spec, "run": "r0007"}))
+    project_runs.note_started(at_work, 1)
+    plan = project.storage.plan()
+    assert names(plan) == ["r0001", "r0003"]
+    assert "r0002" in names(plan, "kept")
+    from staproj.engine import collect, keep
+
+    view = View.open(project.root)
+    made = collect.plan(view, collect.Request())
+    victim = made.victims[0]
+    victim.unit = ("r0002", victim.unit[1])
+    with pytest.raises(LockedError, match="at work"):
+        collect.delete(view, made, why="test")
+    assert keep.in_use(view)["r0002"].startswith("r0007")
+
+
+def test_attempts_go_only_when_nobody_can_go_on_with_them(project: Project):
+    """What a failed run finished is used by the next run, so it stays until that is done (or it is named)."""
+    toy.SWITCH["TS_02"] = "fail"
+    with pytest.raises(StaprojError):
+        project.run(["shift"])
+    toy.SWITCH.clear()
+    plan = project.storage.plan(attempts=True)
+    assert names(plan, "blocked") == ["r0002"]
+    assert names(project.storage.plan(attempts=True, runs=["r0002"])) == ["r0002"]
+    assert project.run(["shift"])[-1]["reused"] == ["TS_01", "TS_03"]
+    plan = project.storage.clean(attempts=True, classes=["scratch"])
+    assert names(plan) == ["r0002"]
+    assert not list((project.root / "runs/r0002-shift").glob("attempt-*"))
+    assert (project.root / "runs/r0002-shift/spec.json").is_file()
+    project.storage.trash_restore()
+    assert list((project.root / "runs/r0002-shift").glob("attempt-*/out/TS_01/stack.bin"))
+
+
+def test_a_clean_up_that_breaks_off_is_carried_on(project: Project, monkeypatch: pytest.MonkeyPatch):
+    """After a stop half-way every file is in its place or in the trash; the next writer finishes."""
+    from staproj.engine.recover import recover
+    from staproj.project import trash
+
+    project.run()
+    before = tree(project.root)
+    real, moved = trash._rename, []
+
+    def stop(source: Path, target: Path) -> None:
+        if len(moved) == 7:
+            raise OSError(5, "Input/output error")
+        moved.append(source)
+        real(source, target)
+
+    monkeypatch.setattr(trash, "_rename", stop)
+    with pytest.raises(OSError, match="Input/output"):
+        project.storage.clean()
+    assert set(states(project).values()) <= {"fresh", "missing-recreatable"}
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    told = recover(Layout(project.root))
+    assert any("finished a clean-up: 11 files" in words for words in told)
+    assert recover(Layout(project.root)) == []
+    project.storage.trash_restore()
+    assert tree(project.root) == before
+
+
+def test_trash_leads_nowhere_else(project: Project, tmp_path: Path):
+    """Records of the trash that point out of the project, and links in it, are not followed."""
+    project.run()
+    done = project.storage.clean()
+    place = project.root / ".staproj" / "trash" / done["trash"]
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "stack.bin").write_text("mine")
+    shutil.rmtree(place / "files" / "runs" / "r0001-import" / "out" / "TS_01")
+    (place / "files" / "runs" / "r0001-import" / "out" / "TS_01").symlink_to(outside)
+    project.storage.trash_restore()
+    assert (outside / "stack.bin").read_text() == "mine"
+    record = json.loads((place / "trash.json").read_text())
+    record["entries"][0]["path"] = "runs/../../outside/stack.bin"
+    (place / "trash.json").write_text(json.dumps(record))
+    assert project.storage.trash() == []
+    with pytest.raises(UsageError):
+        project.storage.trash_restore(done["trash"])
+
+
+def test_final_outputs_are_no_class_to_delete(project: Project):
+    """Asking for final outputs is refused, with what to ask for instead."""
+    project.run()
+    with pytest.raises(UsageError, match="final"):
+        project.storage.plan(classes=["final"])
+
+
+def test_disk_use_adds_up(make_project: Callable[..., Project]):
+    """Runs, trash and the rest add up to what the files take; cleared bytes are told."""
+    project = make_project()
+    project.run()
+    edit(project, "[step.again]", "[step.shift.item.TS_02]\noffset_px = 9.0\n\n[step.again]")
+    project.run()
+    project.storage.clean(runs=["r0003"])
+    for by in ("run", "class", "step"):
+        data = project.storage.usage(by)
+        inodes = {
+            p.lstat().st_ino: p.lstat().st_blocks * 512 for p in [project.root, *project.root.rglob("*")]
+        }
+        assert data["total"] == sum(inodes.values())
+        if by != "class":
+            assert sum(row["bytes"] for row in data["rows"]) <= data["runs"]
+    rows = {row["name"]: row for row in project.storage.usage("run")["rows"]}
+    listed = json.loads((project.root / "runs/r0003-again/outputs.json").read_text())["files"]
+    assert rows["r0003"]["cleared"] == sum(entry["size"] for entry in listed)
+    quick = {row["name"]: row for row in project.storage.usage("run", recorded=True)["rows"]}
+    assert quick["r0003"]["intermediate"] == 0
+    assert quick["r0003"]["cleared"] == rows["r0003"]["cleared"]
