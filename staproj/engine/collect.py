@@ -139,7 +139,7 @@ def joint(
         bad = {unit: problem for unit, problem in problems.items() if problem}
         if not bad:
             return left, refused
-        roots = [unit for unit in bad if not _behind(asked, unit) & set(bad)]
+        roots = [unit for unit in bad if _behind(asked, unit).isdisjoint(bad)]
         refused |= {unit: bad[unit] for unit in roots}
         left -= frozenset(roots)
 
