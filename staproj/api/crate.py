@@ -172,9 +172,15 @@ class _Graph:
             actionStatus=_STATUS.get(facts["state"]),
             error=(facts["error"] or "no reason on record") if failed else None,
             object=self._objects(facts, identifier),
-            result=[self.output(facts["run"], file["path"]) for file in facts["files"]],
+            result=self._results(facts, failed),
             resourceUsage=self._usage(facts, identifier),
         )  # fmt: skip
+
+    def _results(self, facts: Mapping[str, Any], failed: bool) -> list[dict[str, str]]:
+        """Return the outputs; a run that failed left its log."""
+        if failed and facts["log"]:
+            return [self.file(str(facts["log"]))]
+        return [self.output(facts["run"], file["path"]) for file in facts["files"]]
 
     def _objects(self, facts: Mapping[str, Any], identifier: str) -> list[dict[str, str]]:
         found = []

@@ -46,9 +46,9 @@ def ancestry(view: View, wanted: Iterable[str]) -> tuple[list[str], list[str]]:
 def facts(view: View, run: str) -> dict[str, Any]:
     """Return all that is on record of one run, as plain values.
 
-    Keys: run, uuid, step, stage, state, note, who, command, created, started, ended (UTC, ISO 8601), verdict,
-    error, key, cache_version, seed, params, item_params, items, inputs, data, software, environment,
-    execution, wall_s, cpu_s, peak_rss_bytes, reused_from, ports, files.
+    Keys: run, uuid, step, stage, directory, log, state, note, who, command, created, started, ended (UTC, ISO
+    8601), verdict, error, key, cache_version, seed, params, item_params, items, inputs, data, software,
+    environment, execution, wall_s, cpu_s, peak_rss_bytes, reused_from, ports, files.
     """
     spec = view.spec(run)
     directory = view.run(run)
@@ -58,6 +58,7 @@ def facts(view: View, run: str) -> dict[str, Any]:
     told: dict[str, Any] = {key: spec.get(key) for key in _FROM_SPEC}
     told |= {
         "directory": view.layout.relative(directory.path),
+        "log": view.layout.relative(directory.log) if directory.log.is_file() else None,
         "state": found.state,
         "started": iso(found.started),
         "ended": iso(event.get("time")) if found.state in FINAL_STATES else None,

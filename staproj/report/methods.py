@@ -28,10 +28,11 @@ def text_lines(told: Mapping[str, Any]) -> list[str]:
 
 
 def markdown_lines(told: Mapping[str, Any]) -> list[str]:
-    """Return the same as Markdown, with citations by key as pandoc reads them."""
+    """Return the same as Markdown, with citations by key as pandoc reads them (free text has no key)."""
+    known = {entry["key"] for entry in told["references"]}
     lines: list[str] = []
     for paragraph in told["paragraphs"]:
-        text = _cited(paragraph, lambda keys: "; ".join(f"@{key}" for key in keys))
+        text = _cited(paragraph, lambda keys: "; ".join(f"@{key}" for key in keys if key in known))
         lines += [f"## {paragraph['title']}", "", text, ""]
     if told["software"]:
         lines += ["## Software", "", told["software"], ""]
