@@ -3,12 +3,14 @@
 ``Faults(at, when)`` patches the calls of ``os`` and ``open`` that write. At call number ``at`` the process is
 gone (``os._exit``), before or after the call. With ``power`` the disk also loses what was never fsynced:
 bytes of files (``"bytes"``), and names in directories as well (``"names"``: new files vanish, renames and
-mkdirs are undone).
+mkdirs are undone). With ``full`` nothing dies: from that call on the disk is full, and whatever needs room
+fails with ENOSPC (renames and deleting go on working, as they do).
 """
 
 from __future__ import annotations
 
 import builtins
+import errno
 import io
 import os
 import shutil
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 CHANGING = ("fsync", "rename", "replace", "mkdir", "link", "unlink", "rmdir", "chmod")
+NEEDS_ROOM = ("fsync", "mkdir", "link", "open")
 DEAD = 77
 Power = Literal["", "bytes", "names"]
 
@@ -27,10 +30,12 @@ Power = Literal["", "bytes", "names"]
 class Faults:
     """Patches this process (for good: use it in a child)."""
 
-    def __init__(self, root: Path, at: int, *, after: bool = False, power: Power = "") -> None:
+    def __init__(
+        self, root: Path, at: int, *, after: bool = False, power: Power = "", full: bool = False
+    ) -> None:
         self.count = 0
         self._root = str(root)
-        self._at, self._after, self._power = at, after, power
+        self._at, self._after, self._power, self._full = at, after, power, full
         self._lock = threading.RLock()
         self._dying = False
         self._real = {name: getattr(os, name) for name in (*CHANGING, "open")}
@@ -91,7 +96,9 @@ class Faults:
         if before:
             self.count += 1
             self.names.append(name)
-        if self.count == self._at and before is not self._after:
+            if self._full and 0 < self._at <= self.count and name.split(maxsplit=1)[0] in NEEDS_ROOM:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if not self._full and self.count == self._at and before is not self._after:
             self._dying = True
             with suppress(Exception):
                 self._cut_the_power()

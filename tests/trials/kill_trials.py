@@ -1,12 +1,13 @@
 """Kill runs at every place and at random moments; nothing sealed may be lost, and every project must go on.
 
-    python -m tests.trials.kill_trials [--random 400] [--power 300] [--resume 200] [--seed 1] [--every 1]
+    python -m tests.trials.kill_trials [--random 400] [--power 300] [--full 100] [--resume 200] [--every 1]
 
 Kinds of trial, each on a fresh copy of a small project, each a child process of its own:
 
 * ``points``  death before and after every single call that changes the disk, from reserving a number to the
   version that is written after the marker (all of them, or every n-th with ``--every``);
 * ``power``   the same, and the disk loses bytes (or bytes and names) that were never fsynced;
+* ``full``    from some call on the disk is full: one clear error, no crash, nothing half-written;
 * ``random``  kill -9 after a random time;
 * ``resume``  death at a random point, then death at a random point of ``resume``, then on.
 
@@ -125,6 +126,27 @@ class Trials:
         self._die(root, at, after, power, lambda: run_all(root))
         self._check(kind, root, f"{kind} {at} {'after' if after else 'before'} {power}")
 
+    def fill_at(self, at: int) -> None:
+        """Run one trial on a disk that is full from call ``at`` on."""
+        root = self._copy()
+        child = os.fork()
+        if child == 0:
+            code = DEAD
+            try:
+                Faults(root, at, full=True).install()
+                run_all(root)
+                code = 0
+            except StaprojError as error:
+                code = DEAD if "disk is full" in error.message else 3
+            except BaseException:  # noqa: BLE001 - told by the exit code
+                code = 1
+            os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        name = f"full {at}"
+        if code not in (0, DEAD):
+            self.tally.faults.append(f"{name}: not the error of a full disk (exit code {code})")
+        self._check("full", root, name)
+
     def die_twice(self, first: int, second: int) -> None:
         """Die, resume, die again."""
         root = self._copy()
@@ -188,7 +210,7 @@ class Trials:
         self.tally.sealed_by_recovery += sum(words.startswith("sealed") for words in done)
         assert recover(layout) == [], "recovering twice is not recovering once"
         for run in all_runs(layout):
-            assert runs.state_of(run).state in ("sealed", "interrupted"), run.id
+            assert runs.state_of(run).state in ("sealed", "interrupted", "failed"), run.id
             assert run.is_sealed() or not run.out.exists(), f"outputs of {run.id} without a marker"
         if self.draw.random() < 0.5 and resume_all(root):
             self.tally.resumed += 1
@@ -261,7 +283,14 @@ def outputs(root: Path) -> dict[str, str]:
 def main() -> int:
     """Run the trials and print what was seen."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    for name, default in (("random", 400), ("power", 300), ("resume", 200), ("seed", 1), ("every", 1)):
+    for name, default in (
+        ("random", 400),
+        ("power", 300),
+        ("full", 100),
+        ("resume", 200),
+        ("seed", 1),
+        ("every", 1),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     asked = parser.parse_args()
     begun = time.perf_counter()
@@ -287,6 +316,8 @@ def run_trials(trials: Trials, asked: argparse.Namespace) -> None:
     for number in range(asked.power):
         power: Power = "names" if number % 2 else "bytes"
         trials.die_at("power", draw.randint(1, trials.points), after=bool(number % 4 // 2), power=power)
+    for _ in range(asked.full):
+        trials.fill_at(draw.randint(1, trials.points))
     for _ in range(asked.random):
         trials.kill_after(draw.uniform(0.0, 1.2 * trials.length_s))
     for _ in range(asked.resume):
