@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from staproj.api import listing
     from staproj.api.annotations import Annotations
     from staproj.api.archives import Archives
+    from staproj.api.care import Care
     from staproj.api.history import History
     from staproj.api.jobs import Jobs
     from staproj.api.provenance import Provenance
@@ -138,6 +139,13 @@ class Project:
         from staproj.api.history import History
 
         return History(self.root)
+
+    @property
+    def care(self) -> Care:
+        """Examination, migration, the lock."""
+        from staproj.api.care import Care
+
+        return Care(self.root)
 
     @property
     def annotations(self) -> Annotations:

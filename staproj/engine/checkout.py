@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +76,16 @@ def checkout(root: Path, number: int, *, note: str = "") -> dict[str, Any]:
     layout = Layout(root)
     schema.require_writable(layout)
     wanted = versions.read(layout, number)
-    if manifest.parse(wanted.manifest, f"version {number}").schema != manifest.SCHEMA:
+    then = manifest.parse(wanted.manifest, f"version {number}").schema
+    if then > manifest.SCHEMA:
         raise UsageError(
-            f"version {number} has a manifest of another schema",
+            f"version {number} has a manifest of a newer schema",
             where=str(layout.version(number)),
             hint="`staproj version show` prints it; copy what you need by hand",
         )
+    if then < manifest.SCHEMA:  # from before a migration: the same steps, in today's schema
+        uuid = manifest.load(layout.manifest).uuid
+        wanted = replace(wanted, manifest=schema.brought_up(wanted.manifest, uuid))
     view = View.open(root)
     heads = [{"step": s, "run": r, "state": state_of_head(view, r)} for s, r in wanted.heads.items()]
     there = {head["step"]: head["run"] for head in heads if head["state"] != "gone"}

@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from staproj.errors import ManifestError, ProjectError, StorageError
-from staproj.project import reading
+from staproj.project import probe, reading
 from staproj.project.layout import Layout
-from staproj.project.manifest import MAX_BYTES, SCHEMA, parse
+from staproj.project.manifest import MAX_BYTES, SCHEMA, Change, parse
 
 _FIRST_TABLE = re.compile(r"(?m)^[ \t]*\[")
 _LINE = re.compile(r"(?m)^([ \t]*schema[ \t]*=[ \t]*)(\d+)")
@@ -84,6 +84,15 @@ def with_schema(text: str, schema: int) -> str:
     return new
 
 
+def brought_up(text: str, uuid: str) -> str:
+    """Return the text of an older manifest in today's schema, as that of the project ``uuid``."""
+    from staproj.project import manifest_edit
+
+    new = with_schema(text, SCHEMA)
+    known = tomllib.loads(new).get("project", {}).get("uuid")
+    return new if known or not uuid else manifest_edit.apply(new, [Change(("project", "uuid"), uuid)])
+
+
 def unwritable(layout: Layout) -> Path | None:
     """Return the first directory of a project that cannot be written to (``None`` if all can)."""
     for path in (layout.root, layout.private, layout.runs, layout.versions):
@@ -130,3 +139,4 @@ def require_writable(layout: Layout) -> None:
             where=str(layout.manifest),
             hint="`staproj migrate` brings it up to date (`--dry-run` shows how); runs are not touched",
         )
+    probe.first_from_here(layout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,7 +55,12 @@ def numbers(layout: Layout) -> list[int]:
     """Return the numbers of all versions, rising."""
     if not layout.versions.is_dir():
         return []
-    return sorted(int(found[1]) for p in layout.versions.iterdir() if (found := _NAME.match(p.name)))
+    return sorted(int(found[1]) for name in _listed(layout) if (found := _NAME.match(name)))
+
+
+def _listed(layout: Layout) -> list[str]:
+    with os.scandir(layout.versions) as entries:
+        return [entry.name for entry in entries]
 
 
 def read(layout: Layout, number: int) -> Version:
