@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from staproj.project.bag_write import write_bag
 from staproj.project.layout import MANIFEST, Layout
 
 Tell = Callable[[int, int, str], None]
+CRATE_FILES = 20_000
 
 
 def ignore(done: int, total: int, what: str) -> None:
@@ -81,7 +83,7 @@ class Archives:
                 avoid=side,
             )
             made["left_out"] = chosen.left_out
-            return archive_files.make_plan(chosen, options, lambda: _crate(self._layout.root, chosen.records))
+            return archive_files.make_plan(chosen, options, lambda: _crate(chosen))
 
         def check_room(n_bytes: int) -> None:
             free = shutil.disk_usage(target.parent).free
@@ -176,6 +178,23 @@ def _told(found: verify.Verified) -> dict[str, Any]:
     }
 
 
-def _crate(root: Path, runs: Sequence[str]) -> str | None:
-    """Return the RO-Crate metadata of the archive."""
-    return None
+def _crate(chosen: choosing.Selection) -> str | None:
+    """Return the RO-Crate metadata of the archive.
+
+    Where all runs have more files than people or programs read in such a list, those that stand for a step
+    and what they come from are told; ``None`` if these are too many as well.
+    """
+    from staproj.api import crate
+    from staproj.engine import provenance
+    from staproj.engine.view import View
+    from staproj.project import versions
+
+    view = View.open(chosen.layout.root)
+    told = list(chosen.records)
+    if sum(chosen.listed_files.values()) > CRATE_FILES:
+        told, _ = provenance.ancestry(view, versions.current_heads(chosen.layout).values())
+        told = [run for run in told if run in chosen.dirs]
+    if sum(chosen.listed_files.get(run, 0) for run in told) > CRATE_FILES:
+        return None
+    place = functools.partial(choosing.place_of, chosen)
+    return crate.write_text(crate.crate(view, told, where=place, extra_files=[MANIFEST]))

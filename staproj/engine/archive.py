@@ -30,7 +30,8 @@ class Selection:
     """What was asked for, made definite.
 
     ``full`` are the runs whose outputs go in, ``records`` all whose records do (both as r0042); ``avoid``
-    are files that belong to writing the archive itself.
+    are files that belong to writing the archive itself. ``absent`` are outputs that are only listed and
+    ``listed_files`` counts the outputs of each run, once :func:`archive_files.count` was called.
     """
 
     layout: Layout
@@ -38,23 +39,26 @@ class Selection:
     partial: bool
     include_raw: bool
     keep_going: bool
-    avoid: tuple[Path, ...]
+    avoid: frozenset[str]
     created: int
     versions: tuple[int, ...]
     dirs: dict[str, RunDir]
-    full: tuple[str, ...] = ()
+    full: frozenset[str] = frozenset()
     records: tuple[str, ...] = ()
     raw: dict[str, str] = field(default_factory=dict)
     raw_folders: dict[str, str] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
+    listed_files: dict[str, int] = field(default_factory=dict)
     left_out: list[dict[str, Any]] = field(default_factory=list)
     names: Names = field(default_factory=Names)
 
-    def entry(self, path: Path, facts: os.stat_result, sha256: str = "") -> Entry | None:
+    def entry(self, stored: str, facts: os.stat_result, sha256: str = "") -> Entry | None:
         """Return the entry of a file of the project, or note why it cannot be archived."""
-        name = bag.DATA + self.layout.relative(path)
+        name = bag.DATA + stored
         if not self.usable(name):
             return None
-        return Entry(name, facts.st_size, facts.st_mtime_ns, str(path), sha256=sha256.removeprefix("sha256:"))
+        source = f"{self.layout.root}/{stored}"
+        return Entry(name, facts.st_size, facts.st_mtime_ns, source, sha256=sha256.removeprefix("sha256:"))
 
     def text(self, stored: str, text: str, mtime_ns: int | None = None) -> Entry:
         """Return the entry of a file that is made for the archive, or copied into its plan."""
@@ -104,16 +108,16 @@ def select(
         partial=only is not None,
         include_raw=include_raw,
         keep_going=keep_going,
-        avoid=tuple(Path(os.path.abspath(path)) for path in avoid),
+        avoid=frozenset(layout.relative(path) for path in avoid),
         created=int(time.time()),
         versions=numbers,
         dirs=dirs,
     )
     if only is None:
-        chosen.full = tuple(run for run, directory in dirs.items() if directory.is_sealed())
+        chosen.full = frozenset(run for run, directory in dirs.items() if directory.is_sealed())
         chosen.records = tuple(run for run in dirs if _stands_still(chosen, run))
     else:
-        chosen.full = tuple(dict.fromkeys(_run_of(chosen, text) for text in only))
+        chosen.full = frozenset(_run_of(chosen, text) for text in only)
         chosen.records = tuple(sorted(_with_ancestors(chosen), key=lambda run: int(run[1:])))
     chosen.raw = _raw_data(chosen)
     chosen.raw_folders = _raw_folders(chosen)
@@ -187,3 +191,20 @@ def raw_name(chosen: Selection, stored: str) -> str:
         return bag.DATA + stored
     outside = Path(stored)
     return f"{bag.DATA}{chosen.raw_folders[str(outside.parent)]}/{outside.name}"
+
+
+def place_of(chosen: Selection, stored: str) -> str | None:
+    """Return where a file of the project lies below ``data/`` (``None``: it is only listed)."""
+    if stored in chosen.raw:
+        return raw_name(chosen, stored).removeprefix(bag.DATA) if raw_is_in(chosen, stored) else None
+    if stored in chosen.absent or not is_inside(stored):
+        return None
+    return stored if (chosen.layout.root / stored).is_file() else None
+
+
+def raw_is_in(chosen: Selection, stored: str) -> bool:
+    """Tell whether raw data goes into the archive."""
+    if not chosen.layout.absolute(stored).is_file():
+        return False
+    by_itself = is_inside(stored) and not chosen.partial and "raw" not in chosen.without
+    return chosen.include_raw or by_itself

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import staproj
-from staproj.engine.archive import Selection, is_inside, raw_name
+from staproj.engine.archive import Selection, is_inside, raw_is_in, raw_name
 from staproj.errors import CheckError, ProjectError
 from staproj.project import atomic, bag, checks, cleared, versions
 from staproj.project.bag import Entry
@@ -56,7 +56,12 @@ Positions are in angstrom from the centre of the tomogram. Everything is text, T
 
 
 def make_plan(chosen: Selection, options: Mapping[str, Any], crate: Callable[[], str | None]) -> Plan:
-    """Return everything that goes into the archive; the files are looked at as the plan is read."""
+    """Return everything that goes into the archive; the files are looked at as the plan is read.
+
+    ``crate`` is called for the RO-Crate metadata; where it gives none (too many files), bag-info says so.
+    """
+    count(chosen)
+    text = crate()
     name, uuid = _identity(chosen.layout)
     info = {
         "Bagging-Date": time.strftime("%Y-%m-%d", time.gmtime(chosen.created)),
@@ -64,15 +69,28 @@ def make_plan(chosen: Selection, options: Mapping[str, Any], crate: Callable[[],
         "External-Description": f"staproj project {name}" + (", part of it" if chosen.partial else ""),
         "External-Identifier": uuid or name,
         "Contact-Name": user_name(),
-        "Staproj-Runs": " ".join(chosen.full) if chosen.partial else "all",
+        "Staproj-Runs": " ".join(sorted(chosen.full)) if chosen.partial else "all",
         "Staproj-Left-Out": " ".join(chosen.without) or "nothing",
+        "Staproj-Crate": _CRATE if text is not None else "none: too many files",
     }
-    return Plan(options, info, README, chosen.created, _entries(chosen, crate), _stubs(chosen))
+    return Plan(options, info, README, chosen.created, _entries(chosen, text), _stubs(chosen))
 
 
-def _entries(chosen: Selection, crate: Callable[[], str | None]) -> Iterator[Entry]:
+def count(chosen: Selection) -> None:
+    """Note which outputs are only listed, and how many each run has."""
+    for run in chosen.records:
+        directory = chosen.dirs[run]
+        if directory.is_sealed():
+            base = chosen.layout.relative(directory.out)
+            listed = _listed_outputs(directory)
+            chosen.listed_files[run] = len(listed)
+            chosen.absent.update(
+                f"{base}/{entry['path']}" for entry in _only_listed(chosen, directory, listed)
+            )
+
+
+def _entries(chosen: Selection, text: str | None) -> Iterator[Entry]:
     """Yield the payload: records of everything first, then the files."""
-    text = crate()
     if text is not None:
         yield chosen.text(_CRATE, text)
     yield from _small_files(chosen)
@@ -110,7 +128,7 @@ def _copied(chosen: Selection, path: Path) -> Iterator[Entry]:
     if not stat.S_ISREG(facts.st_mode):
         chosen.leave_out(chosen.layout.relative(path), "not a regular file")
         return
-    found = chosen.entry(path, facts)
+    found = chosen.entry(chosen.layout.relative(path), facts)
     if found is None:
         return
     if facts.st_size <= _SMALL:
@@ -124,10 +142,10 @@ def _version_of_part(chosen: Selection) -> Entry:
     """Return a version of its own for an archive of some runs: only they stand for their steps in it."""
     layout = chosen.layout
     heads = {step: run for step, run in versions.current_heads(layout).items() if run in chosen.records}
-    for run in chosen.full:
+    for run in sorted(chosen.full):
         heads.setdefault(chosen.dirs[run].name.step, run)
     last = max((directory.name.number for directory in chosen.dirs.values()), default=0)
-    why = f"archive of {', '.join(chosen.full)} with the records they come from"
+    why = f"archive of {', '.join(sorted(chosen.full))} with the records they come from"
     version = versions.Version(
         number=max(chosen.versions, default=0) + 1,
         created=versions.now(),
@@ -144,55 +162,48 @@ def _records_of(chosen: Selection, run: RunDir) -> Iterator[Entry]:
     """Yield everything of a run but its outputs and what belongs to work going on."""
     sealed = run.is_sealed()
     proof = _proof(run) if sealed else {}
-    skip = {run.out, run.heartbeat, run.cancel, run.cleared, *run.attempts()}
-    for path, facts in _walk(chosen, run.path, skip):
-        if path == run.state and not sealed:
-            yield chosen.text(chosen.layout.relative(path), _closed_state(run), facts.st_mtime_ns)
+    base = chosen.layout.relative(run.path)
+    skip = (run.out, run.heartbeat, run.cancel, run.cleared, *run.attempts())
+    for stored, facts in _walk(chosen, base, {chosen.layout.relative(path) for path in skip}):
+        if not sealed and stored == chosen.layout.relative(run.state):
+            yield chosen.text(stored, _closed_state(run), facts.st_mtime_ns)
             continue
-        found = chosen.entry(path, facts, proof.get(path.name, "") if path.parent == run.path else "")
+        found = chosen.entry(stored, facts, proof.get(stored.removeprefix(base + "/"), ""))
         if found is not None:
             yield found
-    lacking = _only_listed(chosen, run)
+    lacking = _absent_outputs(chosen, run)
     if lacking:
         yield chosen.text(chosen.layout.relative(run.cleared), _cleared_text(chosen, run, lacking))
 
 
 def _outputs_of(chosen: Selection, run: RunDir) -> Iterator[Entry]:
-    """Yield the outputs of a sealed run that go in."""
-    listed = set()
-    gone = cleared.cleared_paths(run)
-    for entry in _listed_outputs(run):
-        path = run.out / str(entry["path"])
-        listed.add(path)
-        if _stays_behind(chosen, run, entry):
+    """Yield the outputs of a sealed run that go in; links are not followed, wherever they stand."""
+    base = chosen.layout.relative(run.out)
+    listed = {f"{base}/{entry['path']}": entry for entry in _listed_outputs(run)}
+    others = run.id in chosen.full and "other" not in chosen.without
+    for stored, facts in _walk(chosen, base, chosen.absent):
+        entry = listed.pop(stored, None)
+        if entry is None and not others:
             continue
-        try:
-            facts = path.lstat()
-        except OSError:
-            if entry["path"] not in gone:
-                _complain(chosen, path, "an output is missing")
-            continue
-        if not stat.S_ISREG(facts.st_mode):
-            _complain(chosen, path, "an output is not a regular file")
-            continue
-        if facts.st_size != entry["size"] and not chosen.keep_going:
-            _complain(chosen, path, "an output has another size than when it was sealed")
-        found = chosen.entry(path, facts, str(entry["sha256"]))
+        if entry is not None and facts.st_size != entry["size"]:
+            _complain(chosen, stored, "an output has another size than when it was sealed", kept=True)
+        found = chosen.entry(stored, facts, str(entry["sha256"]) if entry is not None else "")
         if found is not None:
             yield found
-    if run.id in chosen.full and "other" not in chosen.without:
-        yield from _files(chosen, run.out, listed)
+    for stored in listed:
+        if stored not in chosen.absent:
+            _complain(chosen, stored, "an output is missing, or not a regular file")
 
 
 def _everything_else(chosen: Selection) -> Iterator[Entry]:
     """Yield exports, raw data inside the project, and whatever else people keep in the directory."""
     layout = chosen.layout
-    own = {layout.manifest, layout.runs, layout.versions, layout.annotations, layout.private}
-    for path, facts in _walk(chosen, layout.root, own | {layout.root / _CRATE}):
-        in_exports = path.is_relative_to(layout.exports)
-        kind = "raw" if layout.relative(path) in chosen.raw else "exports" if in_exports else "other"
+    own = (layout.manifest, layout.runs, layout.versions, layout.annotations, layout.private)
+    exports = layout.relative(layout.exports) + "/"
+    for stored, facts in _walk(chosen, "", {_CRATE, *(layout.relative(path) for path in own)}):
+        kind = "raw" if stored in chosen.raw else "exports" if stored.startswith(exports) else "other"
         if kind not in chosen.without:
-            found = chosen.entry(path, facts)
+            found = chosen.entry(stored, facts)
             if found is not None:
                 yield found
 
@@ -220,15 +231,13 @@ def _stubs(chosen: Selection) -> Iterator[dict[str, Any]]:
     """Yield what is only listed: outputs left out, raw data with fingerprints, files that cannot go in."""
     for run in chosen.records:
         directory = chosen.dirs[run]
-        for entry in _only_listed(chosen, directory):
+        for entry in _absent_outputs(chosen, directory):
             path = chosen.layout.relative(directory.out / str(entry["path"]))
             digest = str(entry["sha256"]).removeprefix("sha256:")
             kind = entry.get("class", "final")
             yield {"path": path, "size": entry["size"], "sha256": digest, "class": kind}
     for stored, fingerprint in chosen.raw.items():
-        name = raw_name(chosen, stored)
-        there = chosen.include_raw or (is_inside(stored) and not chosen.partial)
-        archived = name if there and ("raw" not in chosen.without or chosen.include_raw) else None
+        archived = raw_name(chosen, stored) if raw_is_in(chosen, stored) else None
         yield {"path": stored, "fingerprint": fingerprint, "class": "raw", "archived_as": archived}
     yield from chosen.left_out
 
@@ -242,28 +251,36 @@ def _stays_behind(chosen: Selection, run: RunDir, entry: Mapping[str, Any]) -> b
     return run.id not in chosen.full or entry.get("class", "final") in chosen.without
 
 
-def _only_listed(chosen: Selection, run: RunDir) -> list[dict[str, Any]]:
-    """Return the outputs of a run that are only listed in the archive: left out, or cleared before."""
-    if not run.is_sealed():
-        return []
+def _only_listed(
+    chosen: Selection, run: RunDir, listed: Sequence[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the outputs of a run that do not go in: left out, or cleared before."""
     gone = cleared.cleared_paths(run)
-    return [
-        entry
-        for entry in _listed_outputs(run)
-        if _stays_behind(chosen, run, entry)
-        or (entry["path"] in gone and not (run.out / str(entry["path"])).exists())
-    ]
+    for entry in listed:
+        if _stays_behind(chosen, run, entry) or (
+            entry["path"] in gone and not (run.out / str(entry["path"])).exists()
+        ):
+            yield entry
 
 
-def _complain(chosen: Selection, path: Path, problem: str) -> None:
-    stored = chosen.layout.relative(path)
+def _absent_outputs(chosen: Selection, run: RunDir) -> list[dict[str, Any]]:
+    """Return the outputs of a run that were found to be only listed."""
+    if not chosen.absent or run.id not in chosen.listed_files:
+        return []
+    base = chosen.layout.relative(run.out)
+    return [entry for entry in _listed_outputs(run) if f"{base}/{entry['path']}" in chosen.absent]
+
+
+def _complain(chosen: Selection, stored: str, problem: str, *, kept: bool = False) -> None:
+    """Stop at damage; with --keep-going note what is not there (what is damaged is noted when it is read)."""
     if not chosen.keep_going:
         raise CheckError(
             problem,
             where=stored,
             hint="`staproj verify` shows all that is damaged; --keep-going archives what is there",
         )
-    chosen.leave_out(stored, problem)
+    if not kept:
+        chosen.leave_out(stored, problem)
 
 
 def _cleared_text(chosen: Selection, run: RunDir, lacking: Sequence[Mapping[str, Any]]) -> str:
@@ -306,28 +323,25 @@ def _identity(layout: Layout) -> tuple[str, str]:
     return name, str(table.get("uuid", "")) if isinstance(table, dict) else ""
 
 
-def _files(chosen: Selection, folder: Path, known: set[Path]) -> Iterator[Entry]:
-    for path, facts in _walk(chosen, folder, known):
-        found = chosen.entry(path, facts)
-        if found is not None:
-            yield found
-
-
-def _walk(chosen: Selection, folder: Path, skip: Collection[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+def _walk(chosen: Selection, folder: str, skip: Collection[str]) -> Iterator[tuple[str, os.stat_result]]:
     """Yield the regular files below a directory in order; links and devices are noted as left out."""
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        with os.scandir(chosen.layout.root / folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
     except FileNotFoundError:
         return
+    prefix = folder + "/" if folder else ""
     for entry in entries:
-        path = folder / entry.name
-        leftover = entry.name.startswith(".") and entry.name.endswith(".part")
-        if path in skip or path in chosen.avoid or leftover:
+        stored = prefix + entry.name
+        if (
+            stored in skip
+            or stored in chosen.avoid
+            or (entry.name[0] == "." and entry.name.endswith(".part"))
+        ):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(chosen, path, skip)
+            yield from _walk(chosen, stored, skip)
         elif entry.is_file(follow_symlinks=False):
-            yield path, entry.stat(follow_symlinks=False)
+            yield stored, entry.stat(follow_symlinks=False)
         else:
-            kind = "a link" if entry.is_symlink() else "not a regular file"
-            chosen.leave_out(chosen.layout.relative(path), kind)
+            chosen.leave_out(stored, "a link" if entry.is_symlink() else "not a regular file")

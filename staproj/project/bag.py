@@ -21,7 +21,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from staproj.errors import FormatError
@@ -64,7 +64,8 @@ class Entry:
 
     def to_line(self) -> str:
         """Return the entry as a line of JSON."""
-        return json.dumps(list(asdict(self).values()), ensure_ascii=False) + "\n"
+        parts = [self.name, self.size, self.mtime_ns, self.source, self.text, self.sha256]
+        return json.dumps(parts, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_line(cls, line: str) -> Entry:
