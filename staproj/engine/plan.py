@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -226,20 +227,30 @@ def _ports_of(spec: StageSpec, kind: ArtifactKind) -> list[str]:
 
 def _order(manifest: Manifest, nodes: Mapping[str, Node]) -> list[str]:
     """Sort so that inputs come first, else as in the manifest."""
-    done: dict[str, None] = {}
-    left = list(nodes)
-    while left:
-        ready = [name for name in left if all(parent in done for parent in nodes[name].parents())]
-        if not ready:
-            cycle = _find_cycle(nodes, left)
-            raise ManifestError(
-                "the steps form a cycle: " + " -> ".join(cycle),
-                where=_where(manifest, nodes[cycle[0]].step, "inputs"),
-                hint="one of these inputs must come from somewhere else",
-            )
-        done[ready[0]] = None
-        left.remove(ready[0])
-    return list(done)
+    place = {name: index for index, name in enumerate(nodes)}
+    waits = {name: len(set(node.parents())) for name, node in nodes.items()}
+    users: dict[str, list[str]] = {name: [] for name in nodes}
+    for name, node in nodes.items():
+        for parent in set(node.parents()):
+            users[parent].append(name)
+    ready = [place[name] for name, count in waits.items() if not count]
+    heapq.heapify(ready)
+    names, done = list(nodes), []
+    while ready:
+        done.append(names[heapq.heappop(ready)])
+        for name in users[done[-1]]:
+            waits[name] -= 1
+            if not waits[name]:
+                heapq.heappush(ready, place[name])
+    left = [name for name in names if waits[name]]
+    if left:
+        cycle = _find_cycle(nodes, left)
+        raise ManifestError(
+            "the steps form a cycle: " + " -> ".join(cycle),
+            where=_where(manifest, nodes[cycle[0]].step, "inputs"),
+            hint="one of these inputs must come from somewhere else",
+        )
+    return done
 
 
 def _find_cycle(nodes: Mapping[str, Node], left: list[str]) -> list[str]:

@@ -50,22 +50,29 @@ def remove(text: str, names: Collection[str]) -> str:
     ManifestError
         If they cannot be told from the rest.
     """
+    end = "\r\n" if "\r\n" in text else "\n"
     kept: list[str] = []
+    after: list[str] = []  # comments and blank lines since the last line of a step that goes
     inside = False
     for line in text.splitlines(keepends=True):
         header = _HEADER.match(line)
-        if header:
-            inside = (header[1] or header[2] or header[3]) in names
-            if inside:
+        if header and (header[1] or header[2] or header[3]) in names:
+            if not inside:
                 _drop_remark(kept)
+            inside = True
         elif inside and _TABLE.match(line):
             inside = False
+            kept += after if after and not after[0].strip() else [end, *after]
         if not inside:
             kept.append(line)
+        elif line.strip() and not line.lstrip().startswith("#"):
+            after = []
+        else:
+            after.append(line)
     wanted = tomllib.loads(text)
     for name in names:
         wanted["step"].pop(name, None)
-    new = "".join(kept).rstrip("\r\n") + ("\r\n" if "\r\n" in text else "\n")
+    new = "".join(kept).rstrip("\r\n") + end
     if _same(new, wanted):
         return new
     return manifest_edit.apply(text, [Change(("step", name), None) for name in names])
@@ -75,8 +82,6 @@ def _drop_remark(kept: list[str]) -> None:
     """Take away the remark that was written above a step, and the blank lines before it."""
     while kept and (not kept[-1].strip() or kept[-1].startswith(REMARK)):
         kept.pop()
-    if kept:
-        kept.append("\r\n" if kept[-1].endswith("\r\n") else "\n")
 
 
 def _step_lines(name: str, table: Mapping[str, Any]) -> list[str]:

@@ -25,8 +25,8 @@ def diff_lines(diff: Mapping[str, Any]) -> list[str]:
         for group in GROUPS:
             rows = []
             for entry in diff[group]:
-                layer = f" ({entry['new_layer']})" if entry.get("new_layer") else ""
-                rows.append([entry["field"], value_text(entry["old"]), value_text(entry["new"]) + layer])
+                values = [_with_layer(entry[side], entry.get(f"{side}_layer")) for side in ("old", "new")]
+                rows.append([entry["field"], *values])
             lines += ["", group, *table(["", old, new], rows, indent=2)] if rows else []
     for curve in diff.get("curves", [])[:1]:
         lines += ["", *curve_lines(curve)]
@@ -39,12 +39,16 @@ def _several(diff: Mapping[str, Any]) -> list[str]:
     lines = ["  ".join(names)]
     for group in GROUPS:
         rows = [
-            [row["field"], *(clip(value_text(value), WIDEST) for value in row["values"])]
+            [row["field"], *map(_with_layer, row["values"], row.get("layers") or [None] * len(row["values"]))]
             for row in diff["rows"]
             if row["group"] == group
         ]
         lines += ["", group, *table(["", *diff["runs"]], rows, indent=2)] if rows else []
     return lines
+
+
+def _with_layer(value: Any, layer: str | None) -> str:
+    return clip(value_text(value), WIDEST) + (f" ({layer})" if layer else "")
 
 
 def curve_lines(curve: Mapping[str, Any], *, width: int = 64) -> list[str]:
@@ -102,14 +106,13 @@ def compare_lines(found: Mapping[str, Any]) -> list[str]:
     rows = found["rows"]
     keys = list(dict.fromkeys(key for row in rows for key in row["values"]))
     names = key_metrics(rows)
-    header = ["variant", *keys, "state", *names]
     lines = [f"variants of {found['of']}"]
     body = []
     for row in rows:
         values = [clip(value_text(row["values"].get(key)), WIDEST) for key in keys]
         numbers = [number(row["metrics"].get(name)) for name in names]
-        body.append([row["variant"], *values, row["state"], *numbers])
-    lines += table(header, body)
+        body.append([row["variant"], row["state"], *values, *numbers])
+    lines += table(["variant", "state", *_short_names(keys), *_short_names(names)], body)
     lines += ["", *(f"{row['variant']}: {clip(row['verdict'], 100)}" for row in rows if row["verdict"])]
     drawn = [curve for curve in found["curves"] if curve["curve"] == "fsc"] or found["curves"]
     for curve in drawn[-1:]:
@@ -118,8 +121,15 @@ def compare_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def key_metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the numbers worth a column: resolutions first, then what differs between variants."""
+    """Return the numbers worth a column: the last resolution first, then what differs between variants."""
     names = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
+    resolutions = [name for name in names if name.endswith(".resolution_angstrom")]
     differing = [n for n in names if len({row["metrics"].get(n) for row in rows}) > 1]
-    first = [name for name in differing if name.endswith("resolution_angstrom")]
+    first = [*resolutions[-1:], *(name for name in resolutions[:-1] if name in differing)]
     return [*first, *(name for name in differing if name not in first)][:MOST_METRICS]
+
+
+def _short_names(names: Sequence[str]) -> list[str]:
+    """Return names without their step where they stay different."""
+    short = [name.rpartition(".")[2] for name in names]
+    return [one if short.count(one) == 1 else name for one, name in zip(short, names, strict=True)]

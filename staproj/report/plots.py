@@ -81,6 +81,11 @@ def overlay(
             grid[row][column] = GLYPHS[index % len(GLYPHS)]
     drawn = _framed(grid, (low_x, high_x), (low_y, high_y), x_label, y_label)
     margin = " " * max(len(number(high_y)), len(number(low_y)))
+    if level is not None:
+        row = height - _cell(level, low_y, high_y, height)
+        told = number(level).rjust(len(margin))
+        if len(told) == len(margin) and not drawn[row][: len(margin)].strip():
+            drawn[row] = told + drawn[row][len(margin) :]
     legend = [f"{margin} {GLYPHS[i % len(GLYPHS)]} {name}" for i, (name, _, _) in enumerate(lines)]
     return [*drawn, *legend]
 

@@ -32,7 +32,7 @@ def compare_variants(
 ) -> None:
     """Compare the variants of a step: values, states, key numbers, verdicts, FSC curves."""
     found = Project.open(project or ".").variants.compare(step, names)
-    output.emit(found, [] if json else report.compare_lines(found), as_json=json)
+    output.emit(found, [] if json else report.compare_lines(found), as_json=json, fit=True)
 
 
 def remove_variants(
