@@ -21,11 +21,16 @@ class Recipes:
         self.layout = Layout(root)
 
     def recipe(self, run: str) -> dict[str, Any]:
-        """Return everything that is needed to make a run again: see :func:`staproj.engine.recipe.recipe`."""
+        """Return everything that is needed to make a run (or the head of a step) again.
+
+        See :func:`staproj.engine.recipe.recipe` for what it holds.
+        """
+        from staproj.api import listing
         from staproj.engine.recipe import recipe
         from staproj.engine.view import View
 
-        return recipe(View.open(self.root), run)
+        view = View.open(self.root)
+        return recipe(view, listing.head_or_run(view, run))
 
     def check(
         self,
@@ -46,6 +51,7 @@ class Recipes:
         StaprojError
             If it cannot be made again.
         """
+        from staproj.api import listing
         from staproj.engine import remake
         from staproj.engine.differences import amount
         from staproj.engine.events import ignore
@@ -54,7 +60,7 @@ class Recipes:
         from staproj.engine.view import View
 
         view = View.open(self.root)
-        name = view.run(run).id
+        name = view.run(listing.head_or_run(view, run)).id
         units = remake.units_asked(view, name, items)
         gone = list(units)
         if from_raw:

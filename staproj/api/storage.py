@@ -119,13 +119,16 @@ class Storage:
     def bring_back(
         self, run: str, *, items: Collection[str] | None = None, progress: Progress | None = None
     ) -> list[str]:
-        """Put cleared outputs of a run back (from the trash, else made again); return their paths.
+        """Put cleared outputs of a run (or the head of a step) back; return their paths.
+
+        They come from the trash while they lie there, else they are made again and compared.
 
         Raises
         ------
         CheckError
             If what was made again is not what was sealed.
         """
+        from staproj.api import listing
         from staproj.engine import bring_back
         from staproj.engine.events import ignore
         from staproj.engine.options import Options
@@ -133,7 +136,7 @@ class Storage:
         self._recover()
         view = self._view()
         return bring_back.bring_back(
-            view, view.run(run).id, Options(progress=progress or ignore), items=items
+            view, listing.head_or_run(view, run), Options(progress=progress or ignore), items=items
         )
 
     def usage(self, by: str = "run", *, recorded: bool = False) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def remake(
 ) -> None:
     """Put outputs back that were deleted: from the trash, else made again and compared with their digests."""
     opened = Project.open(project or ".")
-    name = opened.run_dir(run).name
+    name = opened.run_dir(run).name.split("-", 1)[0]
     with Remaking(quiet=quiet or json) as progress:
         paths = opened.storage.bring_back(name, items=items, progress=progress)
     output.emit({"run": name, "files": paths}, report.remade_lines(name, paths), as_json=json)

@@ -38,20 +38,19 @@ def reproduce(
 ) -> int:
     """Print how to make a run again: commands, parameters, inputs, software, raw data. --check does it."""
     opened = Project.open(project or ".")
-    name = opened.run_dir(run).name.split("-", 1)[0]
     if check and script:
         raise UsageError("--check and --script exclude each other", hint="give one of them")
     if check:
         with Remaking(quiet=quiet or json) as progress:
             data = opened.recipes.check(
-                name, items=items, from_raw=from_raw, scratch=scratch, progress=progress
+                run, items=items, from_raw=from_raw, scratch=scratch, progress=progress
             )
         output.emit(data, report.check_lines(data), as_json=json)
         return 0 if data["equal"] else CheckError.exit_code
-    data = opened.recipes.recipe(name)
+    data = opened.recipes.recipe(run)
     if script:
         text = report.script(data, str(opened.root))
-        output.emit({"run": name, "script": text}, text.rstrip("\n"), as_json=json)
+        output.emit({"run": data["run"], "script": text}, text.rstrip("\n"), as_json=json)
         return 0
     output.emit(data, report.recipe_lines(data), as_json=json)
     return 0
