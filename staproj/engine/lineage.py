@@ -11,7 +11,7 @@ from typing import Any
 from staproj.engine import digest
 from staproj.engine.view import View
 from staproj.errors import ProjectError, StaprojError, UsageError
-from staproj.project import reading
+from staproj.project import index, reading
 from staproj.project.fingerprints import sha256_file
 from staproj.project.layout import RUN_NAME, RunDir, find_root
 
@@ -61,22 +61,25 @@ def with_content(view: View, path: Path) -> list[dict[str, Any]]:
         wanted = os.stat(path).st_size  # noqa: PTH116 - twin of the reads below
     except OSError as error:
         raise UsageError(f"cannot read: {error.strerror}", where=str(path)) from None
-    mark, digest_, found = f'"size": {wanted},'.encode(), None, []
+    mark, digest_, found = f'"size": {wanted},'.encode(), "", []
     for name in sorted(view.layout.iter_runs(), reverse=True):
         run = view.layout.run(name)
         try:
-            if not run.is_sealed() or mark not in reading.read_bytes(run.outputs):
+            text = reading.read_bytes(run.outputs)
+            if mark not in text or not run.is_sealed():
+                continue
+            digest_ = digest_ or sha256_file(path)
+            if digest_.encode() not in text:
                 continue
             listed = view.outputs(name.id)["files"]
         except (OSError, StaprojError):
             continue
-        for entry in listed:
-            if entry["size"] != wanted:
-                continue
-            digest_ = digest_ or sha256_file(path)
-            if entry["sha256"] == digest_:
-                head = view.heads.get(name.step) == name.id
-                found.append({"run": name.id, "step": name.step, "head": head, "file": entry["path"]})
+        head = view.heads.get(name.step) == name.id
+        found += [
+            {"run": name.id, "step": name.step, "head": head, "file": entry["path"]}
+            for entry in listed
+            if entry["size"] == wanted and entry["sha256"] == digest_
+        ]
     return found
 
 
@@ -107,7 +110,10 @@ def readers_of(view: View, path: Path) -> list[dict[str, Any]]:
     wanted = {os.path.abspath(path), os.path.realpath(path)}
     names = {json.dumps(os.path.basename(name), ensure_ascii=False)[1:-1].encode() for name in wanted}  # noqa: PTH119
     found = []
-    for name in sorted(view.layout.iter_runs(), reverse=True):
+    for row in reversed(index.rows(view.layout)):
+        if row.stage is not None and not row.reads_raw:
+            continue
+        name = view.run(row.run).name
         try:
             text = reading.read_bytes(view.layout.run(name).spec)
             if not any(part in text for part in names):
