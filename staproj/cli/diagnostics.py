@@ -8,9 +8,11 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -145,7 +147,9 @@ class Bars:
         if self._live is None or total <= 0:
             return
         if label not in self._tasks:
-            self._tasks[label] = self._live.add_task(one_line(label), total=total, message="", left=None)
+            self._tasks[label] = self._live.add_task(
+                one_line(label), total=total, message="", left=None, began=None
+            )
         shown = one_line(message)
         self._live.update(self._tasks[label], completed=min(done, total), total=total, message=shown)
 
@@ -154,10 +158,10 @@ class Bars:
         if self._live is not None and label in self._tasks:
             self._live.remove_task(self._tasks.pop(label))
 
-    def left(self, label: str, words: str) -> None:
-        """Say how long the work called ``label`` will still take, better than its own pace tells."""
+    def times(self, label: str, elapsed_s: float, left: str) -> None:
+        """Say how long the work called ``label`` has taken and will take, whenever the looking began."""
         if self._live is not None and label in self._tasks:
-            self._live.update(self._tasks[label], left=words)
+            self._live.update(self._tasks[label], left=left, began=time.monotonic() - elapsed_s)
 
     def say(self, text: str) -> None:
         """Write a line above the bars."""
@@ -182,6 +186,7 @@ class RunProgress(Bars):
         elif event.kind == "step":
             self._items, self._items_done = max(event.total, 1.0), 0.0
             self._shares.clear()
+            self.update(event.step, 0.0, self._items)
         elif event.kind == "progress":
             self._shares[event.item] = min(event.done / event.total, 1.0) if event.total > 0 else 0.0
             words = " ".join(word for word in (event.item, event.message) if word)
@@ -193,21 +198,29 @@ class RunProgress(Bars):
         elif event.kind in {"step-done", "step-failed"}:
             self.remove(event.step)
             self._steps_done += 1
+            self._items_done = 0.0
+            self._shares.clear()
             if event.message != "fresh":
                 self.say(f"{event.run or '-'}  {event.step}: {event.message}")
         self._step = event.step
-        self.update(ALL, self._steps_done, self._steps, event.step)
+        self._all(event.step)
 
-    def expect(self, step_left: str, left: str, waits_for: str = "") -> None:
-        """Take the time left, of the step at work and in all, in words; and what the job waits for."""
-        self.left(self._step, step_left)
-        self.update(ALL, self._steps_done, max(self._steps, 1.0), waits_for or self._step)
-        self.left(ALL, left)
+    def expect(self, step: tuple[float, str], everything: tuple[float, str], waits_for: str = "") -> None:
+        """Take the time spent (s) and left (words) of the step at work and in all; what is waited for."""
+        self.times(self._step, *step)
+        self._all(waits_for or self._step)
+        self.times(ALL, *everything)
+
+    def _all(self, words: str) -> None:
+        """Draw the bar of all steps; the one at work counts for what is done of it."""
+        share = min((self._items_done + sum(self._shares.values())) / self._items, 1.0)
+        self.update(ALL, self._steps_done + share, max(self._steps, 1.0), words)
 
 
 def _bars() -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.progress import TimeElapsedColumn as Watch
     from rich.progress import TimeRemainingColumn as Pace
     from rich.text import Text
 
@@ -218,11 +231,20 @@ def _bars() -> Any:
             told = task.fields.get("left")
             return super().render(task) if told is None else Text(told)
 
+    class Elapsed(Watch):
+        """Time since the work began, also where the looking began later."""
+
+        def render(self, task: Any) -> Text:
+            began = task.fields.get("began")
+            if began is None:
+                return super().render(task)
+            return Text(str(timedelta(seconds=int(time.monotonic() - began))))
+
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
-        TimeElapsedColumn(),
+        Elapsed(),
         TextColumn("left"),
         Left(),
         TextColumn("{task.fields[message]}", markup=False),

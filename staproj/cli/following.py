@@ -76,7 +76,9 @@ class _Look:
         if now["progress"] is not None:
             told = now["progress"]
             step = {"left_s": told["step_left_s"], "unknown": []}
-            self._progress.expect(time_left(step), time_left(told), waits)
+            self._progress.expect(
+                (told["step_elapsed_s"], time_left(step)), (told["elapsed_s"], time_left(told)), waits
+            )
         if waits and not self._told:
             self._told = True
             diagnostics.note(f"{self._job} {waits}")

@@ -72,14 +72,14 @@ def estimate(view: View, steps: Sequence[str], *, jobs: int = 1) -> list[Estimat
 
 def history(view: View, node: Node) -> History:
     """Return what the newest runs of a step took; without any, those of other steps of the same stage."""
-    own = _measured(view.earlier_runs(node.name), node)
+    own = _measured([run for run in view.earlier_runs(node.name) if run.name.step == node.name])
     if own.runs:
         return own
     others = [n for n in view.graph.nodes.values() if n.spec.name == node.spec.name and n.name != node.name]
-    return _measured([run for other in others for run in view.earlier_runs(other.name)], node)
+    return _measured([run for other in others for run in view.earlier_runs(other.name)])
 
 
-def _measured(among: Iterable[RunDir], node: Node) -> History:
+def _measured(among: Iterable[RunDir]) -> History:
     walls: list[float] = []
     sizes: list[float] = []
     memory: list[int] = []
@@ -89,7 +89,7 @@ def _measured(among: Iterable[RunDir], node: Node) -> History:
             break
         if not run.is_sealed():
             continue
-        entries = [entry for entry in _entries(run, node) if not entry.get("reused_from")]
+        entries = [entry for entry in _entries(run) if not entry.get("reused_from")]
         with suppress(KeyError, TypeError, ValueError):
             walls += [float(entry["wall_s"]) for entry in entries]
             sizes += [float(sum(int(file["size"]) for file in entry["files"])) for entry in entries]
@@ -100,7 +100,7 @@ def _measured(among: Iterable[RunDir], node: Node) -> History:
     return History(count, statistics.median(walls), statistics.median(sizes), max(memory))
 
 
-def _entries(run: RunDir, node: Node) -> list[dict[str, Any]]:
+def _entries(run: RunDir) -> list[dict[str, Any]]:
     found = []
     for path in run.finished_items():
         with suppress(StaprojError):

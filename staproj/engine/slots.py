@@ -195,8 +195,9 @@ class Slots:
 
     def _words(self, ticket: Ticket, lacking: list[str], free: _Free, others: list[Ticket]) -> str:
         limits, need = self.limits, ticket.need
+        slots = f"{need.cpus} CPU slot" + ("s" if need.cpus > 1 else "")
         what = {
-            "cpus": f"{need.cpus} CPU slots ({free.cpus} of {limits.cpu_slots} free)",
+            "cpus": f"{slots} ({free.cpus} of {limits.cpu_slots} free)",
             "memory": f"{need.memory_bytes / 1e9:.1f} GB of memory ({free.memory_bytes / 1e9:.1f} free)",
             "gpus": f"a GPU ({len(free.gpus)} of {len(limits.gpus)} free)",
         }

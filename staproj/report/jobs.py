@@ -82,14 +82,16 @@ def time_left(progress: Mapping[str, Any] | None) -> str:
         return ""
     if progress["left_s"] is None:
         return "?"
-    return duration(float(round(progress["left_s"]))) + (" + ?" if progress["unknown"] else "")
+    left = progress["left_s"]
+    words = f"{left:.0f} s" if left < 59.5 else duration(left)
+    return words + (" + ?" if progress["unknown"] else "")
 
 
 def plan_lines(results: Sequence[Mapping[str, Any]], expected: Mapping[str, Any]) -> list[str]:
     """Return what would run, why, and what it is expected to take, one line a step, and the sums."""
     by_step = {step["step"]: step for step in expected["steps"]}
     rows = []
-    for result in results:
+    for result in [result for result in results if result["action"] != "fresh"]:
         step = by_step.get(result["step"])
         takes = (
             ["", ""]
@@ -101,11 +103,13 @@ def plan_lines(results: Sequence[Mapping[str, Any]], expected: Mapping[str, Any]
             why = "never run"
         rows.append([result["step"], result["action"], *takes, why])
     made = sum(result["action"] in {"run", "adopt"} for result in results)
+    lines = table(["step", "", "time", "disk", "why"], rows)
     if not made:
-        return [*table(["step", "", "time", "disk", "why"], rows), "everything is fresh: nothing to do"]
+        return [*lines, "everything is fresh: nothing to do"]
+    fresh = len(results) - len(rows)
     return [
-        *table(["step", "", "time", "disk", "why"], rows),
-        f"would run {made} of {len(results)} steps",
+        *lines,
+        f"would run {made} of {len(results)} steps" + (f"; {fresh} are fresh" if fresh else ""),
         _sum_line("time", expected["wall_s"], expected["unknown_time"], duration),
         _sum_line("disk", expected["bytes"], expected["unknown_bytes"], size)
         + f"; {size(expected['free_bytes'])} are free",
@@ -132,6 +136,13 @@ def detached_lines(job: Mapping[str, Any]) -> list[str]:
         f"  staproj watch {job['job']}     follows it",
         f"  staproj cancel {job['job']}    stops it",
     ]
+
+
+def ended_lines(job: Mapping[str, Any]) -> list[str]:
+    """Return the line that says of a job which is not at work any more when it ended."""
+    return (
+        [f"{job['job']} has ended already, at {_when(job['ended'])}: {job['state']}"] if job["ended"] else []
+    )
 
 
 def cancel_lines(jobs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -39,7 +39,10 @@ def run_slow(inputs: dict[str, Any], params: Any, ctx: StageContext) -> dict[str
     control = Path(os.environ["TOY_CONTROL"])
     with (control / "calls").open("a") as calls:
         calls.write(f"{ctx.item}\n")
+    (control / "gpu").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
     ctx.progress(1, 4, "waiting")
+    if (control / "deaf").exists():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as one that hangs in a library
     while (control / "hold").exists() or (control / f"hold-{ctx.item}").exists():
         time.sleep(0.02)
         if not (control / "deaf").exists():

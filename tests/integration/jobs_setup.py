@@ -109,8 +109,9 @@ class Terminal:
         return {event["event"]: event["pid"] for event in map(json.loads, lines) if "pid" in event}
 
     def states(self) -> dict[str, str]:
-        """Return the state of each step."""
-        return {step["step"]: step["state"] for step in self.answer("status")["steps"]}
+        """Return the state of each step; "soft" is fresh here, somebody may commit while tests run."""
+        found = {step["step"]: step["state"] for step in self.answer("status")["steps"]}
+        return {name: "fresh" if state == "soft" else state for name, state in found.items()}
 
     def run_state(self, run: str) -> str:
         """Return the state of a run, as every list has it."""

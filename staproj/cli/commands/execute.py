@@ -184,7 +184,8 @@ def resume(
         data: dict[str, Any] = {"project": str(opened.root), "resumed": None, "steps": []}
         output.emit(data, "nothing was interrupted: there is nothing to resume", as_json=json)
         return
-    start = _Start(opened, "resume", plan, None, quiet=quiet, json=json)
+    expected = {"steps": plan.pop("expected", [])}
+    start = _Start(opened, "resume", plan, expected, quiet=quiet, json=json)
     if detach:
         start.detached()
         return
@@ -200,21 +201,21 @@ class _Start:
     opened: Project
     kind: str
     arguments: dict[str, Any]
-    expected: dict[str, Any] | None
+    expected: dict[str, Any]
     quiet: bool
     json: bool
 
     def followed(self, *, force: bool = False) -> list[dict[str, Any]]:
         """Start it, follow it to its end, and return what it did."""
         self._check(force)
-        steps = (self.expected or {}).get("steps", [])
         silent = self.quiet or self.json
+        steps = self.expected["steps"]
         return following.work(self.opened, self.kind, self.arguments, quiet=silent, expected=steps)
 
     def detached(self, *, force: bool = False) -> None:
         """Start it and say how to come back to it."""
         self._check(force)
-        opened, steps = self.opened, (self.expected or {}).get("steps", [])
+        opened, steps = self.opened, self.expected["steps"]
         job = opened.jobs.start(self.kind, self.arguments, command=following.command(), expected=steps)
         first = opened.jobs.first_run(job)
         told = {**opened.jobs.describe(job), "run": first}
@@ -225,7 +226,7 @@ class _Start:
     def _check(self, force: bool) -> None:
         asked = self.arguments
         forced = self.opened.jobs.check(
-            self.expected or {"steps": []},
+            self.expected,
             threads=asked.get("threads"),
             jobs=asked.get("jobs") or 1,
             device=asked.get("device") or "auto",

@@ -13,7 +13,9 @@ from staproj.errors import UsageError
 from staproj.report import jobs as report
 from staproj.report import runs as run_report
 
-JobName = Annotated[str | None, Parameter(help="A job (j0003), or a run it works on; the newest without.")]
+JobName = Annotated[
+    str | None, Parameter(help="A job (j0003), or a run or step it works on; the newest without.")
+]
 
 
 def jobs(
@@ -35,12 +37,14 @@ def watch(
     """Follow a job to its end. Ctrl-C ends the looking only, not the job."""
     opened = Project.open(project or ".")
     name = opened.jobs.describe(job)["job"] if job else opened.jobs.newest()
-    results = following.to_the_end(opened, name, quiet=quiet or json, ours=False)
-    output.emit({"job": name, "steps": results}, run_report.result_rows(results), as_json=json, fit=True)
+    over = opened.jobs.describe(name)
+    results = following.to_the_end(opened, name, quiet=quiet or json or bool(over["ended"]), ours=False)
+    lines = [*report.ended_lines(over), *run_report.result_rows(results)]
+    output.emit({"job": name, "steps": results}, lines, as_json=json, fit=True)
 
 
 def cancel(
-    *jobs: Annotated[str, Parameter(help="Jobs, or runs they work on.")],
+    *jobs: Annotated[str, Parameter(help="Jobs, or runs or steps they work on.")],
     all: Annotated[bool, Parameter(negative="", help="All that are running or waiting.")] = False,
     grace: Annotated[
         float | None,

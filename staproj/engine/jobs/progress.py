@@ -35,6 +35,8 @@ class Progress:
     message: str = ""
     step_left_s: float | None = None
     left_s: float | None = None
+    elapsed_s: float = 0.0
+    step_elapsed_s: float = 0.0
     unknown: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -57,13 +59,17 @@ def of_job(layout: Layout, job: JobDir, *, now: float | None = None) -> Progress
     later = {name: step for name, step in expected.items() if name not in over and name != current}
     known = [float(step["wall_s"]) for step in later.values() if step.get("wall_s") is not None]
     unknown = tuple(name for name, step in later.items() if step.get("wall_s") is None)
-    found = Progress(len(over), max(total, len(over)), unknown=unknown)
+    elapsed = _since(events[0].get("time") if events else None, now)
+    found = Progress(len(over), max(total, len(over)), unknown=unknown, elapsed_s=elapsed)
     if current is None:
         left = sum(known) if known or not later else None
         return _with(found, left_s=left if over or known else None)
     found = _at_work(layout, events, current, found)
-    step_left = _step_left(found.share, _elapsed(events, current, now), expected.get(current))
-    return _with(found, step_left_s=step_left, left_s=None if step_left is None else step_left + sum(known))
+    begins = [e.get("time") for e in events if e.get("kind") == "step" and e.get("step") == current]
+    spent = _since(begins[-1] if begins else None, now)
+    step_left = _step_left(found.share, spent, expected.get(current))
+    left = None if step_left is None else step_left + sum(known)
+    return _with(found, step_left_s=step_left, left_s=left, step_elapsed_s=spent)
 
 
 def _with(progress: Progress, **facts: Any) -> Progress:
@@ -95,10 +101,8 @@ def _at_work(layout: Layout, events: list[dict[str, Any]], step: str, found: Pro
     return _with(found, items_done=done, items_total=total, share=share, item=item, message=message)
 
 
-def _elapsed(events: list[dict[str, Any]], step: str, now: float) -> float:
-    begins = [e.get("time") for e in events if e.get("kind") == "step" and e.get("step") == step]
-    began = begins[-1] if begins else None
-    return max(now - float(began), 0.0) if isinstance(began, int | float) else 0.0
+def _since(then: Any, now: float) -> float:
+    return max(now - float(then), 0.0) if isinstance(then, int | float) else 0.0
 
 
 def _step_left(share: float | None, elapsed: float, expected: Mapping[str, Any] | None) -> float | None:

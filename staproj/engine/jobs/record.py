@@ -114,7 +114,7 @@ def all_jobs(layout: Layout) -> list[JobDir]:
 
 
 def find(layout: Layout, text: str) -> JobDir:
-    """Return the job called ``j0001``, or the newest one that works or worked on run ``text``.
+    """Return the job called ``j0001``, or the newest one that works or worked on run or step ``text``.
 
     Raises
     ------
@@ -127,9 +127,9 @@ def find(layout: Layout, text: str) -> JobDir:
             return job
     short = text.split("-", 1)[0]
     for job in jobs:
-        if any(event.get("run") == short for event in atomic.read_lines(job.events)):
+        if any(text == step or short == run for step, run in made_by(job)):
             return job
-    raise UsageError(f"there is no job {text!r}", hint="`staproj jobs` lists all jobs")
+    raise UsageError(f"there is no job {text!r}, nor one of such a run", hint="`staproj jobs` lists all")
 
 
 def processes(job: JobDir) -> list[dict[str, Any]]:
@@ -143,7 +143,8 @@ def processes(job: JobDir) -> list[dict[str, Any]]:
 
 def state_of(job: JobDir) -> JobState:
     """Return what became of a job, by proof: a stopped process is still one that lives."""
-    step, run = _at_work(job)
+    made = made_by(job)
+    step, run = made[-1] if made else (None, None)
     ended = result(job)
     if ended is not None:
         error = ended.get("error")
@@ -164,12 +165,12 @@ def state_of(job: JobDir) -> JobState:
     return JobState("interrupted", "its processes are gone without a last word", run, step)
 
 
-def _at_work(job: JobDir) -> tuple[str | None, str | None]:
-    """Return the step and the run that the newest event speaks of."""
-    for event in reversed(atomic.read_lines(job.events)):
-        if event.get("run") and event.get("message") != "fresh":
-            return str(event.get("step")), str(event["run"])
-    return None, None
+def made_by(job: JobDir) -> list[tuple[str, str]]:
+    """Return step and run of all that the job has begun, or waits to begin, in order."""
+    waiting = [event for event in atomic.read_lines(job.state) if event.get("event") == "queued"]
+    begun = [event for event in atomic.read_lines(job.events) if event.get("message") != "fresh"]
+    both = sorted((e for e in [*begun, *waiting] if e.get("run")), key=_time)
+    return [(str(event.get("step")), str(event["run"])) for event in both]
 
 
 def _waits_for(job: JobDir) -> str:
@@ -179,3 +180,8 @@ def _waits_for(job: JobDir) -> str:
         if event.get("event") in {"claimed", "working"}:
             return ""
     return ""
+
+
+def _time(event: Mapping[str, Any]) -> float:
+    value = event.get("time")
+    return float(value) if isinstance(value, int | float) else 0.0

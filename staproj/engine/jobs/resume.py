@@ -7,7 +7,7 @@ from typing import Any
 
 from staproj.engine.jobs import record
 from staproj.errors import LockedError, StaprojError, UsageError
-from staproj.project import atomic, runs
+from staproj.project import runs
 from staproj.project.layout import JobDir, Layout, RunDir
 
 
@@ -42,7 +42,7 @@ def plan(layout: Layout, run: str | None) -> dict[str, Any] | None:
         with suppress(StaprojError):
             asked = record.read(job)
             own = {"original": asked["kind"]} if asked["kind"] != "resume" else {}
-            found = {**asked["arguments"], **own}
+            found = {**asked["arguments"], **own, "expected": asked.get("expected") or []}
     return {**found, "run": directory.id if directory is not None else None}
 
 
@@ -84,6 +84,6 @@ def _check(run: RunDir) -> None:
 def _job_of(layout: Layout, run: str) -> JobDir | None:
     """Return the newest job that worked on a run."""
     for job in record.all_jobs(layout):
-        if any(event.get("run") == run for event in atomic.read_lines(job.events)):
+        if any(made == run for _, made in record.made_by(job)):
             return job
     return None

@@ -58,7 +58,7 @@ class Turns:
         need = Need(self.cpus, min(self.memory_of(node), self.slots.limits.memory_bytes), gpus)
         ticket = self.slots.enter(need, about, priority=self.priority, since=self.since)
         try:
-            self._wait(ticket, run)
+            self._wait(ticket, run, node.name)
             if ticket.gpus:
                 self._keep_gpus(ticket)
             yield
@@ -71,7 +71,7 @@ class Turns:
             self.slots.leave(self._gpu)
             self._gpu = None
 
-    def _wait(self, ticket: Ticket, run: RunDir) -> None:
+    def _wait(self, ticket: Ticket, run: RunDir, step: str) -> None:
         told, told_at = "", 0.0
         while waits_for := self.slots.try_claim(ticket):
             if self.cancelled():
@@ -80,7 +80,7 @@ class Turns:
                 told, told_at = waits_for, time.monotonic()
                 with suppress(OSError, StaprojError):
                     runs.note(run, "queued", message=waits_for, **this_process())
-                    record.note(self.job, "queued", run=run.id, message=waits_for)
+                    record.note(self.job, "queued", run=run.id, step=step, message=waits_for)
             time.sleep(POLL_S)
         if told:
             with suppress(OSError, StaprojError):
