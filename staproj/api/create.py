@@ -12,7 +12,7 @@ from typing import Any
 from staproj.engine import intent, params, plan
 from staproj.engine.view import View
 from staproj.errors import ManifestError, ProjectError, UsageError
-from staproj.project import atomic, manifest, manifest_edit, readme, schema, versions
+from staproj.project import atomic, manifest, manifest_edit, probe, readme, schema, versions
 from staproj.project.layout import Layout, templates_dir
 from staproj.project.lock import project_lock
 from staproj.project.manifest import Change, Manifest, suggestion
@@ -93,6 +93,7 @@ def create_project(
         versions.write(
             layout, manifest=text, heads={}, why=f"new project from template {Path(template).stem}"
         )
+    probe.first_from_here(layout)
 
 
 def _check_place(root: Path) -> None:

@@ -41,7 +41,7 @@ from staproj.errors import (
     StorageError,
     UsageError,
 )
-from staproj.project import atomic, record, runs
+from staproj.project import atomic, index, record, runs
 
 __all__ = ["Options", "Outcome", "Request", "execute"]
 
@@ -208,7 +208,8 @@ class _Work:
         verdict = self._verdict()
 
         def last_words() -> None:
-            runs.note(run, "sealed", reused=self.reused, verdict=verdict, **usage)
+            warning = any(self.done[item]["warning"] for item in self.units)
+            runs.note(run, "sealed", reused=self.reused, verdict=verdict, warning=warning, **usage)
             self._log(f"sealed after {self.meter.wall_s:.1f} s: {verdict}")
 
         sealing.seal_run(
@@ -220,6 +221,7 @@ class _Work:
             before_seal=self.request.before_seal,
             last_words=last_words,
         )
+        index.note(self.view.layout, run)
         self._tell("step-done", done=len(self.units), total=len(self.units), message=verdict)
         return Outcome(run.id, self.reused, self.meter.wall_s, verdict)
 
@@ -236,6 +238,7 @@ class _Work:
         if not self.done and not self.attempt.checkpointed():
             shutil.rmtree(self.attempt.path, ignore_errors=True)
         self.view.prints.save()
+        index.note(self.view.layout, self.run)
         with suppress(Exception):
             self._tell("step-failed", message=str(facts.get("message", event)))
 

@@ -22,7 +22,7 @@ from staproj.errors import (
     StorageError,
     UsageError,
 )
-from staproj.project import schema, versions
+from staproj.project import probe, schema, versions
 from staproj.project.layout import Layout, RunDir
 from staproj.project.lock import project_lock
 from staproj.project.manifest import Change, suggestion
@@ -98,6 +98,7 @@ def run_steps(
             )
     if dry_run:
         return _dry_run(view, order, items)
+    probe.first_from_here(view.layout)
     begun = _resumable(view, resume) if resume else None
     options.progress(ProgressEvent("plan", total=len(order)))
     results: list[StepResult] = []

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from staproj.errors import ManifestError, ProjectError, StorageError
-from staproj.project import probe, reading
+from staproj.project import reading
 from staproj.project.layout import Layout
 from staproj.project.manifest import MAX_BYTES, SCHEMA, Change, parse
 
@@ -139,4 +139,3 @@ def require_writable(layout: Layout) -> None:
             where=str(layout.manifest),
             hint="`staproj migrate` brings it up to date (`--dry-run` shows how); runs are not touched",
         )
-    probe.first_from_here(layout)
