@@ -18,6 +18,7 @@ from staproj.project import reading
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _READ_TRIES = 3
+_YOUNG_S = 10.0
 MAX_EVENTS = 200_000
 _CROWDED_BYTES = 4 << 20
 
@@ -134,7 +135,7 @@ def read_json(path: Path) -> dict[str, Any]:
             raise
         except (OSError, ValueError, RecursionError) as error:
             problem = str(error)
-            if isinstance(error, FileNotFoundError):
+            if isinstance(error, FileNotFoundError) or not _is_young(path):
                 break
         else:
             if isinstance(value, dict):
@@ -145,6 +146,14 @@ def read_json(path: Path) -> dict[str, Any]:
     raise StorageError(
         f"cannot read a record: {problem}", where=str(path), hint="restore this file from a copy"
     )
+
+
+def _is_young(path: Path) -> bool:
+    """Tell whether a file was written just now, so that a network disk may still show parts of it."""
+    try:
+        return time.time() - os.lstat(path).st_mtime < _YOUNG_S
+    except OSError:
+        return True
 
 
 def append_line(path: Path, event: Mapping[str, Any], *, durable: bool = False) -> None:
