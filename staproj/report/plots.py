@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from staproj.report.tables import number
 
@@ -79,13 +79,11 @@ def overlay(
         for a, b in points[index]:
             row, column = height - 1 - _cell(b, low_y, high_y, height), _cell(a, low_x, high_x, width)
             grid[row][column] = GLYPHS[index % len(GLYPHS)]
-    drawn = _framed(grid, (low_x, high_x), (low_y, high_y), x_label, y_label)
-    margin = " " * max(len(number(high_y)), len(number(low_y)))
+    marks = {}
     if level is not None:
-        row = height - _cell(level, low_y, high_y, height)
-        told = number(level).rjust(len(margin))
-        if len(told) == len(margin) and not drawn[row][: len(margin)].strip():
-            drawn[row] = told + drawn[row][len(margin) :]
+        marks[height - 1 - _cell(level, low_y, high_y, height)] = number(level)
+    drawn = _framed(grid, (low_x, high_x), (low_y, high_y), x_label, y_label, marks)
+    margin = " " * (drawn[1].index("┤") - 1)
     legend = [f"{margin} {GLYPHS[i % len(GLYPHS)]} {name}" for i, (name, _, _) in enumerate(lines)]
     return [*drawn, *legend]
 
@@ -111,25 +109,30 @@ def _framed(
     y_range: tuple[float, float],
     x_label: str,
     y_label: str,
+    marks: Mapping[int, str] | None = None,
 ) -> list[str]:
-    """Return cells with axes around them."""
+    """Return cells with axes around them; ``marks`` are further marks of the y axis, by row."""
     (low_x, high_x), (low_y, high_y) = x_range, y_range
     height, width = len(grid), len(grid[0])
-    top, bottom = number(high_y), number(low_y)
-    margin = max(len(top), len(bottom))
+    told = {**(marks or {}), 0: number(high_y), height - 1: number(low_y)}
+    margin = max(len(mark) for mark in told.values())
     lines = [y_label]
     for index, cells in enumerate(grid):
-        mark = top if index == 0 else bottom if index == height - 1 else ""
-        lines.append(f"{mark.rjust(margin)} ┤{''.join(cells)}".rstrip())
-    left, right = number(low_x), number(high_x)
+        lines.append(f"{told.get(index, '').rjust(margin)} ┤{''.join(cells)}".rstrip())
     lines.append(" " * (margin + 1) + "└" + "─" * width)
-    lines.append(
-        " " * (margin + 2) + left + right.rjust(max(width - len(left), len(right) + 1)) + f"  {x_label}"
-    )
+    lines.append(" " * (margin + 2) + _axis(number(low_x), number(high_x), width, x_label))
     if x_label.endswith("_per_angstrom") and low_x >= 0:  # people think of resolution in Å
-        left, right = _resolution(low_x), _resolution(high_x)
-        lines.append(" " * (margin + 2) + left + right.rjust(max(width - len(left), len(right) + 1)) + "  Å")
+        ends = _axis(_resolution(low_x), _resolution(high_x), width, "Å", inside=False)
+        lines.append(" " * (margin + 2) + ends)
     return lines
+
+
+def _axis(left: str, right: str, width: int, label: str, *, inside: bool = True) -> str:
+    """Return both ends of an axis with its label between them, or after them where there is no room."""
+    room = width - len(left) - len(right)
+    if inside and room >= len(label) + 4:
+        return left + label.center(room) + right
+    return left + right.rjust(max(width - len(left), len(right) + 1)) + f"  {label}"
 
 
 def _resolution(frequency: float) -> str:
