@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from staproj.engine import digest
+from staproj.engine import digest, provenance
 from staproj.engine.view import View
 from staproj.errors import ProjectError, StaprojError, UsageError
-from staproj.project import index, reading
+from staproj.project import index, reading, runs
 from staproj.project.fingerprints import sha256_file
 from staproj.project.layout import RUN_NAME, RunDir, find_root
 
@@ -135,23 +135,36 @@ def lineage(view: View, run: str, file: str | None = None) -> dict[str, Any]:
     """Return the chain of runs behind a run (or one file of it), newest first, down to the raw data.
 
     ``{"file", "run", "item", "artifact", "chain": [{"run", "step", "stage", "params", "inputs", …}],
-    "raw": [{"path", "fingerprint"}]}``
+    "raw": [{"path", "fingerprint"}], "environments": {name: ...}, "absent": [...]}``. ``absent`` are runs
+    whose records are gone; each node names its environment (packages, machine, devices).
     """
     start = view.run(run)
     item = _item_of(view, start, file)
     order: dict[str, dict[str, Any]] = {}
+    absent: list[str] = []
     waiting = [start.id]
     while waiting:
         current = waiting.pop(0)
-        if current in order:
+        if current in order or current in absent:
             continue
-        order[current] = node = describe(view, current, item)
+        try:
+            order[current] = node = describe(view, current, item)
+        except StaprojError:
+            if current == start.id:
+                raise
+            absent.append(current)
+            continue
         waiting += [use["run"] for use in node["inputs"].values()]
     chain = sorted(order.values(), key=lambda node: int(str(node["run"])[1:]), reverse=True)
     raw: dict[str, str] = {}
+    environments: dict[str, Any] = {}
     for node in chain:
         for found in node.pop("data_files"):
             raw[found[0]] = found[1]
+        directory = view.run(str(node["run"]))
+        node["environment"] = provenance.share(environments, provenance.environment(directory))
+        event = runs.state_of(directory).event
+        node |= {key: event.get(key) for key in ("wall_s", "cpu_s", "peak_rss_bytes")}
     return {
         "file": f"{start.path.name}/out/{file}" if file else None,
         "run": start.id,
@@ -160,6 +173,8 @@ def lineage(view: View, run: str, file: str | None = None) -> dict[str, Any]:
         "changed": changed_since(view, start, file),
         "chain": chain,
         "raw": [{"path": path, "fingerprint": value} for path, value in sorted(raw.items())],
+        "environments": environments,
+        "absent": absent,
     }
 
 
@@ -180,6 +195,7 @@ def describe(view: View, run: str, item: str | None = None) -> dict[str, Any]:
         )
     return {
         "run": spec["run"],
+        "uuid": spec.get("uuid"),
         "step": spec["step"],
         "stage": spec["stage"],
         "created": spec["created"],

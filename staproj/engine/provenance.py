@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from staproj.engine import digest
 from staproj.engine.view import View
 from staproj.errors import StaprojError
 from staproj.project import atomic, cleared, runs
@@ -87,6 +88,13 @@ def environment(directory: RunDir) -> dict[str, Any]:
         return dict(atomic.read_json(directory.env))
     except (StaprojError, TypeError, ValueError):
         return {}
+
+
+def share(known: dict[str, Any], env: Mapping[str, Any]) -> str:
+    """Put an environment among those that are known, once, and return its name."""
+    name = "env-" + digest.digest_of(env)[7:15]
+    known[name] = env
+    return name
 
 
 def iso(seconds: Any) -> str | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from staproj import __version__
-from staproj.engine import digest, provenance
+from staproj.engine import provenance
 from staproj.engine.view import View
 from staproj.errors import StaprojError
 from staproj.project import atomic
@@ -63,9 +63,7 @@ def build(
     told = [provenance.for_export(view, provenance.facts(view, name), anonymous) for name in names]
     environments: dict[str, Any] = {}
     for facts in told:
-        env = facts.pop("environment")
-        name = "env-" + digest.digest_of(env)[7:15]
-        environments[name], facts["environment"] = env, name
+        facts["environment"] = provenance.share(environments, facts["environment"])
     raw, cost = provenance.raw_data(told), provenance.cost(told)
     for facts in told:
         facts["data"] = {pattern: entry.get("digest") for pattern, entry in facts["data"].items()}
@@ -145,6 +143,8 @@ def read(path: Path) -> dict[str, Any] | None:
         return None
     found["files"] = {name: entry for name, entry in files.items() if _is_entry(entry)}
     found["runs"] = [run for run in runs if _is_run(run)]
+    known = found.get("environments")
+    found["environments"] = known if isinstance(known, dict) else {}
     found["raw"] = [part for part in _list(found.get("raw")) if isinstance(part, dict) and "path" in part]
     return found
 
@@ -208,6 +208,8 @@ def _told(record: Mapping[str, Any], place: Path, name: str, path: Path) -> dict
         "artifact": {"port": entry.get("port"), "kind": entry.get("kind"), "sha256": entry["sha256"]},
         "chain": [run for run in runs if run["run"] in wanted],
         "raw": record["raw"],
+        "environments": record["environments"],
+        "absent": _list(record.get("absent")),
         "sidecar": str(place),
         "entry": name,
         "export": record.get("export"),

@@ -42,7 +42,22 @@ def what_made_lines(told: Mapping[str, Any]) -> list[str]:
         head.append(
             "  CHANGED since: its bytes are not those on record; what follows is how the original was made"
         )
-    return [*lines[:1], *head, *lines[1:]]
+    if told.get("absent"):
+        head.append(f"  the records of {', '.join(map(str, told['absent']))} are gone")
+    return [*lines[:1], *head, *lines[1:], *_made_with(told)]
+
+
+def _made_with(told: Mapping[str, Any]) -> list[str]:
+    """Return one line on software, machines and people of a chain (several where they differ)."""
+    said: dict[str, None] = {}
+    for node in told.get("chain", ()):
+        software = node.get("software") or {}
+        env = told.get("environments", {}).get(node.get("environment")) or {}
+        code = f" ({str(software['git'])[:10]})" if software.get("git") else ""
+        where = f" on {env['host']} ({env.get('cpu') or 'CPU unknown'})" if env.get("host") else ""
+        who = f" by {node['who']}" if node.get("who") else ""
+        said[f"  made with staproj {software.get('staproj', 'of unknown version')}{code}{where}{who}"] = None
+    return [*said][:6]
 
 
 def record_lines(facts: Mapping[str, Any]) -> list[str]:

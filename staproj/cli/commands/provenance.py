@@ -84,11 +84,11 @@ def methods(
     json: Json = False,
 ) -> None:
     """Write the methods paragraphs and references of everything a map depends on, from the record."""
-    from staproj.report import methods as words
+    from staproj.report.methods import markdown_lines, text_lines
 
     opened = Project.open(project or ".")
     told = opened.provenance.methods(of)
     if bibtex is not None:
         told["bibtex_file"] = str(opened.provenance.write_bibtex(bibtex, told["references"]))
-    lines = words.markdown_lines(told) if markdown else words.text_lines(told)
+    lines = markdown_lines(told) if markdown else text_lines(told)
     output.emit(told, lines, as_json=json)
