@@ -342,7 +342,7 @@ class _Maker:
         for number, (last, new) in enumerate(moments, start=1):
             heads = {**heads, **new}
             version = versions.Version(number, _time(last), "somebody", f"round {number}", last, heads, text)
-            self.layout.version(number).write_text(versions._to_toml(version), encoding="utf-8")
+            self.layout.version(number).write_text(versions.to_toml(version), encoding="utf-8")
 
 
 def _varied(node: Node, params: Mapping[str, Any]) -> str | None:
