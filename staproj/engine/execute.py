@@ -348,6 +348,7 @@ class _Work:
         items = [unit for unit in self.units if unit is not None]
         asked = self.options.device
         execution = {"threads": self.options.threads, "device": self.device, "device_asked": asked}
+        execution["jobs"] = self.options.jobs
         return spec.build(
             self.view,
             self.expected,

@@ -107,9 +107,10 @@ def plan_lines(results: Sequence[Mapping[str, Any]], expected: Mapping[str, Any]
     if not made:
         return [*lines, "everything is fresh: nothing to do"]
     fresh = len(results) - len(rows)
+    others = f"; the other {f'{fresh} are' if fresh > 1 else 'is'} fresh" if fresh else ""
     return [
         *lines,
-        f"would run {made} of {len(results)} steps" + (f"; {fresh} are fresh" if fresh else ""),
+        f"would run {made} of {len(results)} steps" + others,
         _sum_line("time", expected["wall_s"], expected["unknown_time"], duration),
         _sum_line("disk", expected["bytes"], expected["unknown_bytes"], size)
         + f"; {size(expected['free_bytes'])} are free",
