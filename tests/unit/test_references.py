@@ -28,6 +28,7 @@ def entries() -> dict[str, dict[str, str]]:
 def test_every_entry_is_whole(entries: dict[str, dict[str, str]]) -> None:
     """Each entry has the fields its type needs, and plain characters that BibTeX can typeset."""
     assert set(references.REFERENCES) < set(entries)
+    assert references.bibtex(references.REFERENCES.values()).isascii()
     for key, fields in entries.items():
         assert NEEDED[fields["@"]] <= set(fields), key
         assert re.fullmatch(r"(19|20)\d\d", fields["year"]), key
