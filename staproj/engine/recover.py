@@ -76,9 +76,9 @@ def _recent(layout: Layout) -> Iterator[RunDir]:
         version = None
     last = version.last_run if version else 0
     still_open = set(version.open_runs) if version else set()
-    for name in sorted(layout.iter_runs()):
-        if name.number > last or name.number in still_open:
-            yield layout.run(name)
+    names = [name for name in layout.iter_runs() if name.number > last or name.number in still_open]
+    for name in sorted(names):
+        yield layout.run(name)
 
 
 def _look_after(layout: Layout, run: RunDir) -> str | None:
