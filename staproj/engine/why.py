@@ -54,6 +54,7 @@ from staproj.engine.reasons import ROOT_KINDS, Reason, explain, unique
 from staproj.engine.view import RECORD_FORMAT, Expected, View
 from staproj.errors import StaprojError
 from staproj.project import cleared, reading, runs
+from staproj.project.layout import RunName
 
 __all__ = ["Reason", "Verdict", "assess", "assess_all", "explain", "missing_outputs", "notes_on"]
 
@@ -83,6 +84,8 @@ _SOFTWARE = ("staproj", "git")
 class Verdict:
     """State of one step. ``run`` is its head; ``latest`` the newest run, whatever became of it.
 
+    ``result`` is the verdict of the head in its own words, ``going_on`` how far a run is that is going on.
+
     ``outdated``: the head is not what would be made now (or there is none), so what depends on it is out of
     date too. ``to_do``: a plain `run` makes the step anew.
     """
@@ -98,6 +101,7 @@ class Verdict:
     outdated: bool = True
     to_do: bool = True
     result: str = ""
+    going_on: str = ""
 
     @property
     def fresh(self) -> bool:
@@ -113,6 +117,8 @@ class Verdict:
             "run": self.run,
             "to_do": self.to_do,
             "verdict": self.result,
+            "latest": self.latest,
+            "going_on": self.going_on,
             "reasons": [reason.as_dict() for reason in self.reasons],
         }
 
@@ -310,6 +316,21 @@ def _result(view: View, head: str | None) -> str:
         return ""
 
 
+def _progress(view: View, name: RunName, found: runs.RunState) -> str:
+    """Return how far a run is that is going on, or what it waits for."""
+    from staproj.engine.jobs import heartbeat
+
+    if found.state == QUEUED:
+        return f"{name.id}: {found.event.get('message') or 'waits for its turn'}"
+    if found.state == UNREACHABLE:
+        return f"{name.id}: begun on {found.event.get('host')}; it does not answer"
+    beat = heartbeat.read(view.layout.run(name))
+    done, total = beat.get("items_done"), beat.get("items_total")
+    told = [f"{done} of {total} done"] if isinstance(total, int) and total > 1 else []
+    told += [str(beat[key]) for key in ("item", "message") if beat.get(key)]
+    return f"{name.id}: {', '.join(told) or 'at work'}"
+
+
 def _look_at_newest(view: View, verdict: Verdict) -> None:
     """Let a newer run that is going on, failed or broke off show in the state."""
     newest = view.newest.get(verdict.step)
@@ -321,6 +342,7 @@ def _look_at_newest(view: View, verdict: Verdict) -> None:
     found = runs.state_of(view.layout.run(newest))
     if found.state in (RUNNING, QUEUED, UNREACHABLE):
         verdict.state = found.state
+        verdict.going_on = _progress(view, newest, found)
     elif found.state == FAILED and verdict.to_do:
         verdict.state = FAILED
         failed = found.event.get("items") or {}

@@ -35,7 +35,7 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     rows = []
     for step in status["steps"]:
         good = step["state"] in {"fresh", "soft"}
-        words = step["verdict"] if good else reasons_in_short(step["reasons"])
+        words = step["verdict"] if good else step["going_on"] or reasons_in_short(step["reasons"])
         if step["state"] == "soft":
             words = f"{words} ({reasons_in_short(step['reasons'])})".strip()
         mark, state = MARK.get(step["state"], " "), SHORT_STATE.get(step["state"], step["state"])
@@ -106,6 +106,7 @@ def why_lines(why: Mapping[str, Any]) -> list[str]:
     lines += [
         f"{why['step']} ({why['stage']}) is {why['state']}" + (f", head {why['run']}" if why["run"] else "")
     ]
+    lines += ["  " + why["going_on"]] if why.get("going_on") else []
     lines += ["  " + reason_line(reason) for reason in why["reasons"]]
     lines += ["  note: " + note for note in why.get("notes", [])]
     if why.get("previous"):

@@ -13,10 +13,11 @@ import pytest
 from staproj.api import Project
 from staproj.engine import environment, recreate, why
 from staproj.engine.view import View
-from staproj.errors import UsageError
+from staproj.errors import LockedError, UsageError
 from staproj.project import cleared, runs
 from staproj.project.layout import Layout
 from staproj.project.process import this_process
+from staproj.report import runs as report
 from tests.integration import toy_stages as toy
 from tests.integration.conftest import edit, reasons, states
 
@@ -158,6 +159,25 @@ def test_a_run_elsewhere_does_not_make_a_fresh_step_run(project: Project):
     step = step_of(project, "shift")
     assert (step["state"], step["to_do"]) == ("unreachable", False)
     assert {d["action"] for d in project.run()} == {"fresh"}
+
+
+@pytest.mark.parametrize("event", ["started", "queued"])
+def test_a_run_that_is_going_on_says_how_far_it_is(project: Project, event: str):
+    """Running says items done and the last message, queued what it waits for; neither is started twice."""
+    project.run()
+    edit(project, "offset_px = 2.0", "offset_px = 7.0")
+    run = runs.reserve(Layout(project.root), "shift")
+    runs.note(run, event, message="waits for 2 slots", **this_process())
+    beat = {"items_done": 1, "items_total": 3, "item": "TS_02", "message": "adding"}
+    run.heartbeat.write_text(json.dumps(beat))
+    step = step_of(project, "shift")
+    assert step["state"] == {"started": "running", "queued": "queued"}[event]
+    assert step["latest"] == "r0007"
+    told = {"started": "r0007: 1 of 3 done, TS_02, adding", "queued": "r0007: waits for 2 slots"}
+    assert step["going_on"] == told[event]
+    assert told[event] in "\n".join(report.status_lines(project.status()))
+    with pytest.raises(LockedError):
+        project.run()
 
 
 def test_every_state_has_a_word_of_the_list(project: Project):
