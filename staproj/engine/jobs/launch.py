@@ -34,6 +34,7 @@ def environment() -> dict[str, str]:
         given.append(home)
     if given:
         found["PYTHONPATH"] = os.pathsep.join(given)
+    found["PYTHONSAFEPATH"] = "1"  # for what the worker starts as well
     return found
 
 
