@@ -36,7 +36,7 @@ _OWN = ("title", "release_date", "experiment_type", "scale", "cross_references",
 _REFERENCES = ("biostudies_references", "idr_references", "empiar_references")
 _LIMIT_BYTES = 1 << 20
 
-TEMPLATE = '''# What EMPIAR asks and the project does not know. Fill in what is empty.
+TEMPLATE = """# What EMPIAR asks and the project does not know. Fill in what is empty.
 title = ""                     # 10 to 255 characters
 release_date = ""              # RE directly, EP with the EMDB entry, HP with the publication, HO after a year
 experiment_type = 3            # 3: raw images of structures in EMDB; 2: simulated data (ask first)

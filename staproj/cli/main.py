@@ -132,6 +132,12 @@ def build() -> App:
         ("prov", "Write the history as W3C PROV-JSON."),
     ):
         exports.command(f"staproj.cli.commands.exports:{name}_", name=name, help=text)
+    for name, text in (
+        ("empiar", "Write an EMPIAR deposition (JSON), checked against its schema."),
+        ("empiar-template", "Write the file with what EMPIAR asks and the project does not know."),
+    ):
+        target = f"staproj.cli.commands.empiar:{name.replace('-', '_')}"
+        exports.command(target, name=name, help=text)
     app.command(exports)
     return app
 
