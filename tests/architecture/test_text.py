@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from staproj.cli.main import COMMANDS
+from staproj.cli.main import COMMANDS, GROUPS
 from staproj.report.topics import TOPICS
 
 
@@ -100,9 +100,10 @@ def _normal(name: str) -> str:
 
 def test_documents_name_only_commands_that_exist(repository: Path) -> None:
     """Each `staproj COMMAND` in documents and help pages is a command, each `make TARGET` a target."""
-    known = {name for _, name, _, _ in COMMANDS} | {"version", "export"}
+    known = {name for _, name, _, _ in COMMANDS} | {name for _, name, _, _ in GROUPS} | {"export"}
     targets = set(re.findall(r"(?m)^([a-z]+):", (repository / "Makefile").read_text(encoding="utf-8")))
-    texts = [path.read_text(encoding="utf-8") for path in repository.glob("*.md")]
+    pages = [*repository.glob("*.md"), *(repository / "docs").glob("*.md")]
+    texts = [path.read_text(encoding="utf-8") for path in pages]
     texts += [*TOPICS.values()]
     for text in texts:
         pieces = re.findall(r"`([^`\n]+)`", text) + re.findall(r"(?s)```\n(.*?)```", text)
