@@ -109,6 +109,8 @@ def find(path: Path) -> dict[str, Any] | None:
     renamed). The answer is of the form of :func:`staproj.engine.lineage.lineage` with ``sidecar``,
     ``entry``, ``renamed`` and ``changed`` (not the bytes that were exported).
     """
+    if path.is_dir():
+        return _folder(path)
     second: dict[str, Any] | None = None
     own = _Hashed(path)
     for place in _places(path):
@@ -126,6 +128,28 @@ def find(path: Path) -> dict[str, Any] | None:
             return told
         second = second or told
     return second
+
+
+def _folder(path: Path) -> dict[str, Any] | None:
+    """Return what the record in a folder says of all its files; ``differing`` are those not as exported."""
+    record = read(path / SIDECAR)
+    if record is None:
+        return None
+    differing = [
+        name
+        for name, entry in record["files"].items()
+        if not _stays_below(name) or _is_other(path / name, entry)
+    ]
+    told = _told(record, path / SIDECAR, None, path)
+    return told | {"changed": bool(differing), "differing": differing, "renamed": False}
+
+
+def _stays_below(name: str) -> bool:
+    return not name.startswith("/") and ".." not in name.split("/") and "\0" not in name
+
+
+def _is_other(file: Path, entry: Mapping[str, Any]) -> bool:
+    return not file.is_file() or _Hashed(file).differs(entry)
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -183,8 +207,6 @@ class _Hashed:
 def _entry(record: Mapping[str, Any], place: Path, path: Path, own: _Hashed) -> tuple[str, bool] | None:
     """Return the name under which a record lists a file, and whether the file has another name now."""
     files: Mapping[str, Any] = record["files"]
-    if path.is_dir():
-        return (next(iter(files)), False) if place.parent == Path(os.path.abspath(path)) and files else None
     names = []
     for file in (Path(os.path.abspath(path)), Path(os.path.realpath(path))):
         if file.is_relative_to(place.parent):
@@ -196,8 +218,8 @@ def _entry(record: Mapping[str, Any], place: Path, path: Path, own: _Hashed) -> 
     return next(((name, True) for name, entry in files.items() if not own.differs(entry)), None)
 
 
-def _told(record: Mapping[str, Any], place: Path, name: str, path: Path) -> dict[str, Any]:
-    entry = record["files"][name]
+def _told(record: Mapping[str, Any], place: Path, name: str | None, path: Path) -> dict[str, Any]:
+    entry = record["files"][name] if name is not None else {}
     start = entry.get("run")
     runs = record["runs"]
     wanted = _behind(runs, start) if start else {run["run"] for run in runs}
@@ -205,7 +227,7 @@ def _told(record: Mapping[str, Any], place: Path, name: str, path: Path) -> dict
         "file": str(path),
         "run": start,
         "item": entry.get("item"),
-        "artifact": {"port": entry.get("port"), "kind": entry.get("kind"), "sha256": entry["sha256"]},
+        "artifact": {"port": entry.get("port"), "kind": entry.get("kind"), "sha256": entry.get("sha256")},
         "chain": [run for run in runs if run["run"] in wanted],
         "raw": record["raw"],
         "environments": record["environments"],

@@ -38,7 +38,10 @@ def what_made_lines(told: Mapping[str, Any]) -> list[str]:
         head.append("  the same bytes as " + ", ".join(f"{use['run']} out/{use['file']}" for use in same[:4]))
         if len(same) > 4:
             head.append(f"  and {len(same) - 4} more")
-    if told.get("changed"):
+    if told.get("differing"):
+        names = ", ".join(told["differing"][:6]) + (" ..." if len(told["differing"]) > 6 else "")
+        head.append(f"  CHANGED or gone since: {names}")
+    elif told.get("changed"):
         head.append(
             "  CHANGED since: its bytes are not those on record; what follows is how the original was made"
         )

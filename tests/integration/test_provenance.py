@@ -115,7 +115,9 @@ def test_exports_are_known_after_renaming_linking_and_change(ran: Project, tmp_p
     (away / "map.bin").write_bytes(b"12345678")
     changed = what_made(away / "map.bin", None)
     assert (changed["changed"], changed["run"]) == (True, "r0006")
-    assert what_made(away, None)["run"] == "r0006"
+    folder = what_made(away, None)
+    assert (runs_of(folder), folder["changed"]) == (CHAIN, True)
+    assert folder["differing"] == ["map.bin"]
     (away / "deep" / "er").mkdir(parents=True)
     shutil.move(away / "renamed.bin", away / "deep" / "er" / "x.bin")
     assert what_made(away / "deep" / "er" / "x.bin", None)["run"] == "r0006"
