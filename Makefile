@@ -8,7 +8,7 @@ DEMO ?= demo-project
 TEST_WORKERS ?= 2
 ONE_THREAD := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: setup demo test check lint types arch fmt bench wheel clean
+.PHONY: setup demo test check lint types arch fmt bench bench-engine wheel clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -18,6 +18,7 @@ help:
 	@echo "make check   set up, then ruff, mypy and the import rules"
 	@echo "make setup   only make $(VENV) with staproj in it"
 	@echo "make bench   time the kernels;  make fmt   format;  make clean   remove what make made"
+	@echo "make bench-engine   measure the engine on 10 000 runs against its marks: docs/engine-numbers.md"
 
 setup: $(STAMP)
 
@@ -53,6 +54,9 @@ fmt: setup
 
 bench: setup
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+bench-engine: setup
+	$(ONE_THREAD) $(BIN)/python -m tests.trials.engine_numbers --write docs/engine-numbers.md
 
 wheel: setup
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

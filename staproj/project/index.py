@@ -11,6 +11,7 @@ A line is ``["<crc32>",[...]]``, the columns in the order of :class:`Row`; the l
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -297,6 +298,16 @@ def _load(layout: Layout) -> tuple[dict[str, Row], int]:
     except OSError:
         return {}, 0
     lines = raw.split(b"\n")
+    collects = gc.isenabled()
+    gc.disable()  # tens of thousands of small lists, none of them garbage
+    try:
+        return _parsed(lines), len(lines)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _parsed(lines: list[bytes]) -> dict[str, Row]:
     whole = [line[12:-1] for line in lines if 14 < len(line) < _LINE_MAX and _is_whole(line)]
     try:
         parsed = json.loads(b"[" + b",".join(whole) + b"]")
@@ -307,7 +318,7 @@ def _load(layout: Layout) -> tuple[dict[str, Row], int]:
     for values in parsed:
         if isinstance(values, list) and len(values) == width and isinstance(values[0], str):
             known[values[0]] = Row._make(values)
-    return known, len(lines)
+    return known
 
 
 def _is_whole(line: bytes) -> bool:
