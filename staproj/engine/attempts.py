@@ -28,12 +28,18 @@ def check_resumable(view: View, run: RunDir, image: Mapping[str, Any]) -> None:
     UsageError
         If it is finished, failed, or made from other parameters or inputs.
     LockedError
-        If it is still running.
+        If it is still running, or may be, on a machine that cannot be seen from here.
     """
     state = runs.state_of(run).state
-    if state == "running":
-        raise LockedError(f"run {run.id} is still running", hint="wait for it, or stop it first")
-    if state not in ("interrupted", "unreachable"):
+    if state in ("running", "queued"):
+        raise LockedError(f"run {run.id} is {state}", hint="wait for it, or stop it first")
+    if state == "unreachable":
+        raise LockedError(
+            f"run {run.id} was started on another machine, which cannot be seen from here",
+            hint=f"if it is gone for certain, `staproj run {run.name.step}` makes a new run and uses what is "
+            "finished",
+        )
+    if state != "interrupted":
         raise UsageError(
             f"run {run.id} is {state}: there is nothing to go on with",
             hint=f"`staproj run {run.name.step}` makes a new run and uses what is finished",

@@ -187,7 +187,7 @@ class _Work:
                 [self._task(item, max(1, self.options.threads // jobs)) for item in left]
             )
         finally:
-            for item in left:
+            for item in [] if self._is_anothers() else left:
                 self._discard_unfinished(item)
         if self.failed:
             raise self._stage_error()
@@ -195,6 +195,8 @@ class _Work:
     def seal(self) -> Outcome:
         """Put the run together and mark it complete."""
         run = self.run
+        if self._is_anothers():
+            raise CancelledError("another process has taken this run over", where=run.path.name)
         image = record.run_bytes(
             attributes={"run": run.id, "step": self.step, "stage": self.node.spec.name, "key": self.key},
             params=self.expected.common.table(),
@@ -227,12 +229,16 @@ class _Work:
 
     def close(self, event: str, **facts: Any) -> None:
         """Mark a run that did not get to its end; finished items stay, nothing half-written does."""
+        if self._is_anothers() or self.run.is_sealed():
+            return
         with suppress(OSError, StorageError):
             runs.note(self.run, event, durable=True, wall_s=self.meter.wall_s, **facts)
             self._log(f"{event} after {self.meter.wall_s:.1f} s: {facts.get('message', '')}")
         shutil.rmtree(self.attempt.scratches, ignore_errors=True)
         with suppress(OSError):  # out/ stands for a complete run: one that failed while sealing gives it back
-            if self.run.out.exists() and not self.run.is_sealed():
+            for half in (self.run.outputs, self.run.record):
+                half.unlink(missing_ok=True)
+            if self.run.out.exists():
                 self.attempt.path.mkdir(exist_ok=True)
                 self.run.out.rename(self.attempt.out)
         if not self.done and not self.attempt.checkpointed():
@@ -241,6 +247,10 @@ class _Work:
         index.note(self.view.layout, self.run)
         with suppress(Exception):
             self._tell("step-failed", message=str(facts.get("message", event)))
+
+    def _is_anothers(self) -> bool:
+        """Tell whether this process was taken for dead, and another goes on with the run."""
+        return self.run.attempt(self.attempt.number + 1).exists()
 
     @property
     def key(self) -> str:

@@ -16,10 +16,11 @@ from staproj.engine.checkpoints import Checkpoints
 from staproj.engine.execute import Options
 from staproj.engine.recover import recover
 from staproj.engine.view import View
-from staproj.errors import InputError, LockedError, StageError, StaprojError, UsageError
+from staproj.errors import CancelledError, InputError, LockedError, StageError, StaprojError, UsageError
 from staproj.model.particles import ParticleSet
 from staproj.project import atomic, runs
 from staproj.project.layout import Layout, RunDir
+from staproj.project.process import this_process
 from tests.integration import toy_stages as toy
 from tests.integration.conftest import edit, states
 
@@ -231,3 +232,31 @@ def test_failure_names_what_it_kept(project: Project):
         resume(project, run.id)
     assert runs.state_of(run).state == "failed"
     assert json.loads(run.item_done("TS_01").read_text())["run"] == run.id
+
+
+def test_a_run_that_was_taken_over_is_left_to_the_other(project: Project):
+    """A process that was taken for dead, and comes back, stops without touching what the other one does."""
+
+    def taken_over(ctx: object) -> None:
+        run = Layout(project.root).find_run("r0002")
+        run.attempt_dir(2).out.mkdir(parents=True)
+        run.item("TS_02").mkdir()
+        (run.item("TS_02") / "of-the-other").touch()
+        runs.note_started(run, 2)
+
+    toy.SWITCH["TS_02"] = taken_over
+    with pytest.raises(CancelledError, match="taken this run over"):
+        project.run(["shift"])
+    run = Layout(project.root).find_run("r0002")
+    assert (run.item("TS_02") / "of-the-other").exists()
+    assert atomic.read_lines(run.state)[-1]["event"] == "started"
+    assert not run.is_sealed()
+
+
+def test_a_run_that_cannot_be_seen_is_not_resumed(project: Project):
+    """The run of another machine may be alive there."""
+    run = killed_run(project, "shift", "TS_02")
+    runs.note(run, "started", attempt=1, **{**this_process(), "host": "elsewhere"})
+    run.heartbeat.unlink()
+    with pytest.raises(LockedError, match="cannot be seen"):
+        resume(project, run.id)
