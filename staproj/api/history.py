@@ -8,6 +8,7 @@ from typing import Any
 
 from staproj.engine import accept, checkout, compare, heads
 from staproj.engine.view import View
+from staproj.errors import StorageError
 from staproj.project import accepted, schema, version_tags, versions
 from staproj.project.layout import Layout
 
@@ -25,8 +26,15 @@ class History:
         names: dict[int, list[str]] = {}
         for name, number in version_tags.read(self.layout).items():
             names.setdefault(number, []).append(name)
-        found = [versions.read(self.layout, n).summary() for n in reversed(versions.numbers(self.layout))]
+        found = [self._summary(number) for number in reversed(versions.numbers(self.layout))]
         return [{**one, "tags": names.get(one["version"], [])} for one in found]
+
+    def _summary(self, number: int) -> dict[str, Any]:
+        try:
+            return versions.read(self.layout, number).summary()
+        except StorageError as error:  # one damaged file does not hide the others
+            why = f"cannot be read: {error.message}"
+            return {"version": number, "created": None, "who": "", "why": why, "heads": {}}
 
     def show(self, version: str) -> dict[str, Any]:
         """Return one version (``3``, ``v3`` or a name): manifest, heads and what became of their runs."""

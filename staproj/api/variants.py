@@ -10,7 +10,7 @@ from staproj.engine import compare, session, variants, why
 from staproj.engine.execute import Options
 from staproj.engine.view import View
 from staproj.errors import StaprojError, UsageError
-from staproj.project.layout import Layout
+from staproj.project.layout import RUN_ID, RUN_NAME, Layout
 from staproj.project.manifest import suggestion
 
 BASE = "(as it is)"
@@ -24,8 +24,22 @@ class Variants:
         self.layout = Layout(root)
 
     def asked_for(self, step: str, sets: Mapping[str, Any]) -> bool:
-        """Tell whether ``sets`` gives some parameter several values, so that variants are meant."""
-        return variants.is_series(View.open(self.root), step, sets)
+        """Tell whether ``sets`` gives some parameter several values, so that variants are meant.
+
+        Raises
+        ------
+        UsageError
+            If they are asked for of a run: variants are of a step as it is in the manifest.
+        """
+        name = self.layout.find_run(step).name.step if RUN_ID.match(step) or RUN_NAME.match(step) else step
+        found = variants.is_series(View.open(self.root), name, sets)
+        if found and name != step:
+            raise UsageError(
+                "several values make variants of a step, not of a run",
+                where=step,
+                hint=f"`staproj head {name} {step}` first, then `staproj rerun {name} --set …`",
+            )
+        return found
 
     def create(
         self, step: str, sets: Mapping[str, Any], *, until: str | None = None, name: str | None = None

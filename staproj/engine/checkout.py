@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from staproj.engine.view import View
-from staproj.engine.why import absent
+from staproj.engine.why import QUEUED, RUNNING, absent
 from staproj.errors import StaprojError, UsageError
-from staproj.project import atomic, manifest, schema, version_tags, versions
+from staproj.project import atomic, manifest, runs, schema, version_tags, versions
 from staproj.project.layout import Layout
 from staproj.project.lock import project_lock
 from staproj.project.manifest import suggestion
@@ -65,8 +65,9 @@ def state_of_head(view: View, run: str) -> str:
 def checkout(root: Path, number: int, *, note: str = "") -> dict[str, Any]:
     """Make manifest and heads as in a version, as a new version.
 
-    Returns ``{"version", "from", "kept", "heads", "changed"}``. What stood until now is kept: ``kept`` is the
-    version that holds it. Runs that are gone are left out.
+    Returns ``{"version", "from", "kept", "heads", "going", "changed"}``. What stood until now is kept:
+    ``kept`` is the version that holds it. Runs that are gone are left out. ``going`` are runs that are going
+    on: each will stand for its step when it ends.
 
     Raises
     ------
@@ -89,17 +90,33 @@ def checkout(root: Path, number: int, *, note: str = "") -> dict[str, Any]:
     view = View.open(root)
     heads = [{"step": s, "run": r, "state": state_of_head(view, r)} for s, r in wanted.heads.items()]
     there = {head["step"]: head["run"] for head in heads if head["state"] != "gone"}
+    newest = [run for run in map(layout.run, view.newest.values()) if not run.is_sealed()]
+    going = [run.id for run in newest if runs.state_of(run).state in (RUNNING, QUEUED)]
     with project_lock(layout.lock, purpose="going back to a version"):
         text = layout.manifest.read_text(encoding="utf-8")
         now = versions.current_heads(layout)
         kept = _kept(layout, text, now, number)
         if text == wanted.manifest and now == there:
-            return {"version": kept, "from": number, "kept": kept, "heads": heads, "changed": False}
+            return {
+                "version": kept,
+                "from": number,
+                "kept": kept,
+                "heads": heads,
+                "going": going,
+                "changed": False,
+            }
         atomic.write_text(layout.manifest, wanted.manifest)
         made = versions.write(
             layout, manifest=wanted.manifest, heads=there, why=note or f"as in version {number} again"
         )
-    return {"version": made.number, "from": number, "kept": kept, "heads": heads, "changed": True}
+    return {
+        "version": made.number,
+        "from": number,
+        "kept": kept,
+        "heads": heads,
+        "going": going,
+        "changed": True,
+    }
 
 
 def keep_now(layout: Layout, why: str) -> int:

@@ -39,7 +39,10 @@ output          runs/…/out/…            a file of the head is gone or has an
 cleared         runs/r0042-ctf          files were deleted on purpose: how many (old), bytes (new)
 lost            ctf                     what keeps missing files from being made again
 failed          ctf[.TS_03]             what the newest run said when it failed
-interrupted     ctf                     the newest run stopped without a word
+interrupted     ctf                     the newest run (old) stopped without a word
+running, queued ctf                     the newest run (new) is going on or waits; the head is old
+unreachable     ctf                     the same, on a machine that does not answer
+never-run       ctf                     there is no complete run
 =============== ======================= ===========================================================
 """
 
@@ -147,6 +150,8 @@ def assess(
     verdict.expected = expected
     if head is not None:
         _judge_head(view, verdict, expected, head, upstream, only)
+    else:
+        verdict.reasons = [Reason(NEVER_RUN, name, None, None)]
     _look_at_newest(view, verdict)
     return verdict
 
@@ -343,6 +348,7 @@ def _look_at_newest(view: View, verdict: Verdict) -> None:
     if found.state in (RUNNING, QUEUED, UNREACHABLE):
         verdict.state = found.state
         verdict.going_on = _progress(view, newest, found)
+        verdict.reasons = [Reason(found.state, verdict.step, verdict.run, newest.id), *verdict.reasons]
     elif found.state == FAILED and verdict.to_do:
         verdict.state = FAILED
         failed = found.event.get("items") or {}

@@ -50,6 +50,7 @@ def checkout_lines(done: Mapping[str, Any]) -> list[str]:
         return [f"everything is as in version {done['from']} already"]
     lines = [f"as in version {done['from']} again (this is version {done['version']})"]
     lines.append(f"what stood before is version {done['kept']}: `staproj version checkout {done['kept']}`")
+    lines += [f"  {run} is going on and will stand for its step when it ends" for run in done["going"]]
     for head in done["heads"]:
         if head["state"] != "there":
             words = {

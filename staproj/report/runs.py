@@ -64,8 +64,21 @@ def reasons_in_short(reasons: Sequence[Mapping[str, Any]]) -> str:
     """Return the first cause of a state in a few words."""
     if not reasons:
         return ""
-    order = ["failed", "interrupted", "lost", "unknown", "param", "item", "data", "cache_version", "stage"]
-    order += ["output", "input", "upstream", "software", "cleared"]
+    order = [
+        "running",
+        "queued",
+        "failed",
+        "interrupted",
+        "unreachable",
+        "lost",
+        "unknown",
+        "param",
+        "item",
+        "data",
+        "cache_version",
+        "stage",
+    ]
+    order += ["output", "input", "upstream", "software", "cleared", "never-run"]
     first = min(reasons, key=lambda r: order.index(r["kind"]) if r["kind"] in order else len(order))
     more = f" (+{len(reasons) - 1})" if len(reasons) > 1 else ""
     return reason_line(first) + more
@@ -81,7 +94,11 @@ def reason_line(reason: Mapping[str, Any]) -> str:
     )
     words = {
         "input": f"input {field} has other content",
-        "upstream": f"{field} upstream is not fresh",
+        "upstream": f"{field} upstream is out of date",
+        "never-run": f"{field} was never run",
+        "running": f"{new} is going on",
+        "queued": f"{new} waits for its turn",
+        "unreachable": f"{new} was begun on another machine that does not answer",
         "data": f"raw data of {field} changed",
         "cache_version": f"numbers of {field} changed with the software: version {old} -> {new}",
         "output": f"{field} is gone or has another size",
