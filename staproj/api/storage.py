@@ -250,7 +250,8 @@ class Storage:
         found: list[str] = []
         for name in names:
             of_step = [run.id for run in self.layout.iter_runs() if run.step == name]
-            found += of_step or [view.run(name).id]
+            known = of_step or name in view.graph.nodes
+            found += of_step if known else [view.run(name).id]
         return found
 
 

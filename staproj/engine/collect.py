@@ -22,7 +22,7 @@ from staproj.engine import keep
 from staproj.engine.recreate import Memo, Recreation, Unit, files_of, units_of
 from staproj.engine.view import View
 from staproj.errors import LockedError, StaprojError
-from staproj.project import atomic, journal, runs, schema, trash
+from staproj.project import atomic, index, journal, runs, schema, trash
 from staproj.project.layout import Layout, RunDir
 from staproj.project.lock import project_lock
 
@@ -94,13 +94,16 @@ def plan(view: View, request: Request) -> Plan:
     made = Plan()
     stay = keep.kept(view, with_tagged=request.tagged)
     candidates: list[Victim] = []
-    for name in sorted(view.layout.iter_runs()):
-        run = view.layout.run(name)
+    for row in index.rows(view.layout):
+        run = view.run(row.run)
         if request.runs is not None and run.id not in request.runs:
             continue
         if not run.is_sealed():
             if request.attempts:
                 _look_at_attempts(view, run, request, made)
+            continue
+        whole = request.superseded and stay.superseded(run.id)
+        if not whole and not any(row.bytes.get(name) for name in request.classes):
             continue
         try:
             candidates += _look_at_outputs(view, run, request, stay, made)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from staproj.errors import StaprojError
-from staproj.project import atomic, cleared
+from staproj.project import atomic, cleared, index
 from staproj.project.layout import Layout, RunDir
 
 _BLOCK = 512
@@ -52,7 +52,10 @@ class Usage:
 def measure(layout: Layout) -> Usage:
     """Measure with one look at every file (nothing is opened but the lists of outputs)."""
     seen: set[tuple[int, int]] = set()
-    found = Usage([_run(layout.run(name), seen) for name in sorted(layout.iter_runs())])
+    rows = index.rows(layout)
+    one_class = {row.run: next(iter(row.bytes)) for row in rows if len(row.bytes) == 1}
+    runs = [RunDir(layout.runs / row.directory) for row in rows]
+    found = Usage([_run(run, seen, one_class.get(run.id)) for run in runs])
     found.trash = sum(size for _, size in _sizes(layout.trash, seen))
     found.exports = sum(size for _, size in _sizes(layout.exports, seen))
     found.private = sum(size for _, size in _sizes(layout.private, seen, skip=(layout.trash,)))
@@ -67,8 +70,6 @@ def recorded(layout: Layout) -> Usage:
 
     Hard links count each time, and records, tries and the trash are left out.
     """
-    from staproj.project import index
-
     found = []
     for row in index.rows(layout):
         use = RunUse(row.run, row.step, files=row.files)
@@ -82,14 +83,16 @@ def recorded(layout: Layout) -> Usage:
     return Usage(found)
 
 
-def _run(run: RunDir, seen: set[tuple[int, int]]) -> RunUse:
+def _run(run: RunDir, seen: set[tuple[int, int]], one_class: str | None) -> RunUse:
+    """Measure one run; ``one_class`` is the class of all its outputs, where the index knows that."""
     use = RunUse(run.id, run.name.step)
-    classes = _classes(run)
+    other = one_class if one_class in CLASSES else "final"
+    classes = {} if one_class in CLASSES else _classes(run)
     prefix = f"{run.out.name}/"
     for path, size in _sizes(run.path, seen):
         use.files += bool(path)
         if path.startswith(prefix):
-            use.bytes[classes.get(path.removeprefix(prefix), "final")] += size
+            use.bytes[classes.get(path.removeprefix(prefix), other)] += size
         elif path.startswith("attempt-"):
             use.bytes["scratch"] += size
         else:

@@ -133,6 +133,7 @@ def usage_lines(data: Mapping[str, Any]) -> list[str]:
 
 
 def _victims(data: Mapping[str, Any]) -> list[str]:
+    shown = sorted(data["runs"], key=lambda row: -row["bytes"])[:_MOST]
     rows = [
         [
             row["run"],
@@ -143,9 +144,11 @@ def _victims(data: Mapping[str, Any]) -> list[str]:
             duration(row["wall_s"]) if row["what"] != "attempts" else "-",
             duration(row["wall_with_inputs_s"]) if row["what"] != "attempts" else "-",
         ]
-        for row in data["runs"]
+        for row in sorted(shown, key=lambda row: int(row["run"][1:]))
     ]
-    return table(["run", "step", "what", "files", "frees", "to make again", "with its inputs"], rows)
+    lines = table(["run", "step", "what", "files", "frees", "to make again", "with its inputs"], rows)
+    more = len(data["runs"]) - len(shown)
+    return [*lines, f"... and {more} more runs (--json lists all)"] if more else lines
 
 
 def _reasons(data: Mapping[str, Any]) -> list[str]:
