@@ -49,7 +49,8 @@ def facts(view: View, run: str) -> dict[str, Any]:
 
     Keys: run, uuid, step, stage, directory, log, state, note, who, command, created, started, ended (UTC, ISO
     8601), verdict, error, key, cache_version, seed, params, item_params, items, inputs, data, software,
-    environment, execution, wall_s, cpu_s, peak_rss_bytes, reused_from, ports, files.
+    environment, execution, wall_s, cpu_s, peak_rss_bytes, reused_from, earlier,
+    ports, files.
     """
     spec = view.spec(run)
     directory = view.run(run)
@@ -69,6 +70,7 @@ def facts(view: View, run: str) -> dict[str, Any]:
         "data": {pattern: dict(entry) for pattern, entry in spec["data"].items()},
         "environment": environment(directory),
         "reused_from": reused_items(view, directory),
+        "earlier": earlier_attempts(directory),
         "ports": ports(listed),
         "files": _files(directory, listed),
     }
@@ -120,6 +122,31 @@ def reused_items(view: View, directory: RunDir, item: str | None = None) -> dict
                     "cpu_s": entry.get("cpu_s"),
                 }
     return found
+
+
+def earlier_attempts(directory: RunDir) -> dict[str, Any] | None:
+    """Return what attempts before the last one took, as far as it is on record; ``None`` for one attempt.
+
+    An attempt that was stopped said how long it took; of one that was cut off, finished items count.
+    """
+    attempts: list[list[dict[str, Any]]] = []
+    for event in atomic.read_lines(directory.state):
+        if event.get("event") == "started":
+            attempts.append([])
+        elif attempts:
+            attempts[-1].append(event)
+    if len(attempts) < 2:
+        return None
+    wall = cpu = 0.0
+    for events in attempts[:-1]:
+        finished = [event for event in events if event.get("event") == "item-finished"]
+        last = next((e for e in reversed(events) if e.get("event") in ("failed", "interrupted")), {})
+        walls = [last.get("wall_s")] if last.get("wall_s") else [event.get("wall_s") for event in finished]
+        wall += sum(float(value or 0.0) for value in walls)
+        for event in finished:
+            with suppress(StaprojError):
+                cpu += float(atomic.read_json(directory.item_done(event.get("item"))).get("cpu_s") or 0.0)
+    return {"attempts": len(attempts) - 1, "wall_s": round(wall, 3), "cpu_s": round(cpu, 3)}
 
 
 def ports(listed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -188,7 +215,8 @@ def cost(told: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Sum the work behind runs: ``{"runs": [...], "wall_s", "cpu_s", "peak_rss_bytes", "unknown"}``.
 
     Items taken over from a run that is not among them count with what they took there (``reused``), so that
-    nothing is counted twice and nothing is left out. ``unknown`` names runs without times on record.
+    nothing counts twice; attempts of a run before its last count too (``earlier``). ``unknown`` names runs
+    without times on record.
     """
     told = list(told)
     among = {facts_["run"] for facts_ in told}
@@ -197,6 +225,7 @@ def cost(told: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     counted: set[tuple[str, str, str]] = set()
     for facts_ in told:
         row = {key: facts_[key] for key in ("run", "step", "stage", "wall_s", "cpu_s", "peak_rss_bytes")}
+        row["earlier"] = facts_.get("earlier")
         row["reused"] = []
         if facts_["wall_s"] is None:
             unknown.append(facts_["run"])
@@ -207,6 +236,7 @@ def cost(told: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
                 row["reused"].append({"item": item or None, **origin})
         rows.append(row)
     parts = [*rows, *(part for row in rows for part in row["reused"])]
+    parts += [row["earlier"] for row in rows if row["earlier"]]
     return {
         "runs": rows,
         "wall_s": _total(parts, "wall_s"),

@@ -154,6 +154,9 @@ def cost_lines(cost: Mapping[str, Any]) -> list[str]:
                 _bytes(row["peak_rss_bytes"]),
             ]
         )
+        if row.get("earlier"):
+            part = row["earlier"]
+            rows.append(["", "  attempts before it", _time(part["wall_s"]), _time(part["cpu_s"]), ""])
         for part in row["reused"]:
             name = f"  {part['item'] or 'all'} made by {part['run']}"
             rows.append(["", name, _time(part["wall_s"]), _time(part["cpu_s"]), ""])

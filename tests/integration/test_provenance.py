@@ -17,8 +17,8 @@ from staproj.api import Project
 from staproj.api.copies import export_files
 from staproj.api.provenance import what_made
 from staproj.cli.main import main
-from staproj.engine import sidecar
-from staproj.errors import CheckError, StorageError, UsageError
+from staproj.engine import session, sidecar
+from staproj.errors import CancelledError, CheckError, StorageError, UsageError
 from tests.integration import toy_stages as toy
 
 CHAIN = ["r0006", "r0004", "r0003", "r0002", "r0001"]
@@ -235,6 +235,26 @@ def test_cost_is_the_sum_of_the_chain(ran: Project, told: Callable[..., str]) ->
     reused = next(row for row in both["runs"] if row["run"] == newest["run"])["reused"]
     assert [part["item"] for part in reused] == ["TS_01", "TS_02"]
     assert reused[0]["wall_s"] == item["wall_s"]
+
+
+def test_cost_of_an_attempt_that_was_stopped_counts(project: Project) -> None:
+    """A run that was interrupted and went on costs both attempts."""
+    toy.SWITCH["TS_02"] = "interrupt"
+    with pytest.raises(CancelledError):
+        project.run(["shift"])
+    toy.SWITCH.clear()
+    session.run_steps(project.root, targets=["shift"], resume="r0002")
+    facts = project.provenance.facts("shift")
+    assert (facts["run"], facts["earlier"]["attempts"]) == ("r0002", 1)
+    lines = (project.root / "runs" / "r0002-shift" / "state.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    stopped = next(event for event in events if event["event"] == "interrupted")
+    sealed = next(event for event in events if event["event"] == "sealed")
+    ledger = project.provenance.cost("shift")
+    row = next(row for row in ledger["runs"] if row["run"] == "r0002")
+    assert row["earlier"]["wall_s"] == stopped["wall_s"]
+    other = next(row for row in ledger["runs"] if row["run"] == "r0001")
+    assert ledger["wall_s"] == pytest.approx(stopped["wall_s"] + sealed["wall_s"] + other["wall_s"], abs=2e-3)
 
 
 def test_the_whole_record_is_told(ran: Project, told: Callable[..., str]) -> None:

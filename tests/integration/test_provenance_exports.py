@@ -222,3 +222,39 @@ def test_methods_come_from_the_record(
     shutil.rmtree(project.root / "runs" / "r0002-shift" / "items")
     with registry.temporarily(spoken):
         assert project.provenance.methods(["copy"])["paragraphs"]
+
+
+def test_exports_by_command(
+    ran: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each export is one command; what is wrong is told before anything is written."""
+    monkeypatch.chdir(ran.root)
+
+    def call(*words: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        said = capsys.readouterr()
+        return int(left.value.code or 0), said.out + said.err
+
+    assert call("export", "map", "copy", str(tmp_path / "m.bin"))[0] == 0
+    assert call("export", "files", "shift.tilt_series", str(tmp_path / "ts"), "--item", "TS_02")[0] == 0
+    assert sorted(p.name for p in (tmp_path / "ts").rglob("*.*")) == [
+        "provenance.json", "stack.bin", "tilt_series.h5",
+    ]  # fmt: skip
+    assert call("export", "crate", str(tmp_path / "c.json"), "--of", "copy", "--author", "A. B.")[0] == 0
+    assert graph_of(tmp_path / "c.json")["#author"]["name"] == "A. B."
+    assert call("export", "prov", str(tmp_path / "h.json"), "--of", str(tmp_path / "m.bin"))[0] == 0
+    assert set(json.loads((tmp_path / "h.json").read_text())["activity"]) == {
+        f"p:r{n:04d}" for n in (1, 2, 3, 4, 6)
+    }
+    for words, hint in (
+        (("export", "crate", "x.json", "--affiliation", "I"), "--author"),
+        (("export", "map", "shift", "x.mrc"), "it has tilt_series"),
+        (("export", "files", "shift.map", "x"), "no output"),
+        (("export", "files", "copies", "x"), "did you mean 'copy'"),
+        (("export", "prov", "x.json", "--of", "raw/TS_01.txt"), "no run made this"),
+    ):
+        code, said = call(*words)
+        assert code == 2, said
+        assert hint in said
+    assert not [*ran.root.glob("x*")]
