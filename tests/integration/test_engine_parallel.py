@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from staproj.api import Project
@@ -149,3 +150,32 @@ def test_changed_parameter_of_one_item_is_sent(project: Project):
     record = project.record("shift")
     assert record.item("TS_02").verdict == "mean 27.0"
     assert record.item("TS_01").verdict == "mean 12.0"
+
+
+def test_workers_end_with_their_parent(project: Project, slow_stage: Path):
+    """Kill -9 of the engine: its workers end by themselves, the finished item is kept, resume goes on."""
+    for name in ("TS_02", "TS_03"):
+        (slow_stage / name).write_text("wait")
+    child = os.fork()
+    if child == 0:
+        run(project)
+        os._exit(0)
+    run_dir = RunDir(project.root / "runs" / "r0002-shift")
+    deadline = time.monotonic() + 60
+    while not (run_dir.item_done("TS_01").exists() and len(list(slow_stage.glob("*.waits"))) == 2):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    workers = psutil.Process(child).children(recursive=True)
+    assert len(workers) == 3
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert psutil.wait_procs(workers, timeout=20)[1] == [], "a worker outlived its parent"
+    assert states(project)["shift"] == "interrupted"
+    for name in ("TS_02", "TS_03"):
+        (slow_stage / name).unlink()
+    steps = session.run_steps(
+        project.root, targets=["shift"], resume="r0002", options=Options(jobs=2, threads=2)
+    )
+    assert steps[-1].run == "r0002"
+    assert "was finished by an earlier try" in project.log("r0002")
+    assert states(project)["shift"] == "fresh"
