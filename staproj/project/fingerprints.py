@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from staproj.errors import InputError, StorageError
-from staproj.project import atomic, reading
+from staproj.project import atomic, reading, schema
 from staproj.project.layout import Layout
 
 _MIB = 1 << 20
@@ -85,7 +85,7 @@ class Fingerprints:
 
     def save(self) -> None:
         """Write the cache if something was added; a project that cannot be written to is left as it is."""
-        if not self._changed:
+        if not self._changed or not schema.may_write(self._layout):
             return
         with suppress(OSError, StorageError):
             self._layout.private.mkdir(exist_ok=True)

@@ -102,9 +102,9 @@ def unwritable(layout: Layout) -> Path | None:
 
 
 def may_write(layout: Layout) -> bool:
-    """Tell whether caches of this project may be written: it is ours, of this schema, and not read-only."""
+    """Tell whether caches of this project may be written: it is of no newer schema, and not read-only."""
     try:
-        return of_project(layout) == SCHEMA and unwritable(layout) is None
+        return of_project(layout) <= SCHEMA and unwritable(layout) is None
     except (ProjectError, ManifestError):
         return False
 

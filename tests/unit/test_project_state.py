@@ -136,6 +136,7 @@ def test_heads_follow_runs_sealed_after_the_version(tmp_path: Path):
 def test_fingerprints_follow_content_and_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Touching a file re-reads it and finds the same; unchanged files are not opened again."""
     layout = Layout(tmp_path)
+    layout.manifest.write_text("schema = 2\n")
     path = tmp_path / "big.mrc"
     path.write_bytes(os.urandom(3 << 20))
     prints = Fingerprints(layout)
