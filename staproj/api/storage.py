@@ -278,6 +278,7 @@ def _plan_dict(made: Plan) -> dict[str, Any]:
     wall, cpu = made.time_of(made.victims, with_inputs=True)
     return {
         "runs": rows,
+        "other_software": made.other_software,
         "blocked": made.blocked,
         "kept": made.kept,
         "files": sum(row["files"] for row in rows),

@@ -96,6 +96,16 @@ GROUPS = (
             ("remove", "variants:remove_variants", "Take variants out of staproj.toml; their runs stay."),
         ),
     ),
+    (
+        WORK,
+        "trash",
+        "What was deleted: list, restore, purge.",
+        (
+            ("list", "clean:trash_list", "List what was deleted and can be restored."),
+            ("restore", "clean:trash_restore", "Put back what one clean-up deleted, exactly as it was."),
+            ("purge", "clean:trash_purge", "Delete it for good, which frees the space."),
+        ),
+    ),
 )
 
 
@@ -115,14 +125,6 @@ def build() -> App:
         for word, target, told in commands:
             below.command(f"staproj.cli.commands.{target}", name=word, help=told)
         app.command(below)
-    trash = App(name="trash", help="What was deleted: list, restore, purge.", group=WORK)
-    for name, text in (
-        ("list", "List what was deleted and can be restored."),
-        ("restore", "Put back what one clean-up deleted, exactly as it was."),
-        ("purge", "Delete it for good, which frees the space."),
-    ):
-        trash.command(f"staproj.cli.commands.clean:trash_{name}", name=name, help=text)
-    app.command(trash)
     exports = App(name="export", help="Write files for another program.", group=SHARE)
     exports.command("staproj.cli.commands.exports:relion5", name="relion5", help="Write a RELION 5 project.")
     for name, text in (

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from staproj.engine import keep
+from staproj.engine import environment, keep
 from staproj.engine.recreate import Memo, Recreation, Unit, files_of, units_of
 from staproj.engine.view import View
 from staproj.errors import LockedError, StaprojError
@@ -62,12 +62,14 @@ class Plan:
     """What can go (``victims``), what cannot (``blocked``), what is kept on purpose: run, bytes, reason.
 
     ``times``: wall and CPU seconds that each unit took which goes, or is behind one that goes.
+    ``other_software``: runs that go and were made with another staproj or Python than this one.
     """
 
     victims: list[Victim] = field(default_factory=list)
     blocked: list[dict[str, Any]] = field(default_factory=list)
     kept: list[dict[str, Any]] = field(default_factory=list)
     times: dict[Unit, tuple[float, float]] = field(default_factory=dict)
+    other_software: list[str] = field(default_factory=list)
 
     @property
     def units(self) -> list[Unit]:
@@ -121,6 +123,10 @@ def plan(view: View, request: Request) -> Plan:
     for victim in going:
         victim.behind = frozenset(_behind(asked, victim.unit))
     made.times = {u: time_of(view, u) for u in chosen.union(*(victim.behind for victim in going))}
+    now = environment.software()
+    made.other_software = [
+        run for run in sorted({victim.unit[0] for victim in going}) if view.spec(run)["software"] != now
+    ]
     made.victims = [*going, *made.victims]
     sizes.share_out(made.victims)
     return made

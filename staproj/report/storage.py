@@ -25,6 +25,7 @@ def plan_lines(data: Mapping[str, Any], command: str) -> list[str]:
         *_reasons(data),
         "",
         total,
+        *_software_note(data),
         "",
         "nothing was deleted. Next:",
         f"  {command} --prove 5    make 5 of these outputs again in scratch and compare, bit for bit",
@@ -149,6 +150,13 @@ def _victims(data: Mapping[str, Any]) -> list[str]:
     lines = table(["run", "step", "what", "files", "frees", "to make again", "with its inputs"], rows)
     more = len(data["runs"]) - len(shown)
     return [*lines, f"... and {more} more runs (--json lists all)"] if more else lines
+
+
+def _software_note(data: Mapping[str, Any]) -> list[str]:
+    runs = data["other_software"]
+    if not runs:
+        return []
+    return [f"{len(runs)} of these runs were made with other software; --prove tells if it gives the same"]
 
 
 def _reasons(data: Mapping[str, Any]) -> list[str]:
