@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from staproj.engine.jobs import follow, record
 from staproj.errors import StaprojError, UsageError
+from staproj.project import atomic
 from staproj.project.layout import JobDir, Layout
 
 if TYPE_CHECKING:
@@ -122,9 +123,9 @@ class Jobs:
         found = [estimate.Estimate(**step) for step in expected["steps"]]
         return estimate.check_space(self.root, found, force=force)
 
-    def all(self) -> list[dict[str, Any]]:
-        """Return all jobs, newest first: job, kind, state, step, run, message, created, host, progress."""
-        return [self.describe(job.id) for job in record.all_jobs(self.layout)]
+    def all(self, newest: int | None = None) -> list[dict[str, Any]]:
+        """Return jobs, newest first: job, kind, state, step, run, message, created, host, progress."""
+        return [self.describe(job.id) for job in record.all_jobs(self.layout)[:newest]]
 
     def describe(self, job: str) -> dict[str, Any]:
         """Return one job (its name, or a run it works or worked on) as it is now."""
@@ -181,10 +182,36 @@ class Jobs:
         return self.describe(directory.id)
 
     def stop(self, job: str, *, grace_s: float | None = None) -> dict[str, Any]:
-        """Ask a job to stop and wait until it has; return it as :meth:`describe` does."""
-        name = self.cancel(job, grace_s=grace_s)["job"]
+        """Ask a job to stop and wait until it has; return it as :meth:`describe` does.
+
+        A run that no job works on (one from a Python script) gets its marker only: it stops when it looks.
+        """
+        try:
+            name = self.cancel(job, grace_s=grace_s)["job"]
+        except UsageError:
+            lonely = self._stop_run(job, timeout_s=GRACE_S if grace_s is None else grace_s)
+            if lonely is None:
+                raise
+            return lonely
         self.wait(name, timeout_s=GRACE_S + 10.0 if grace_s is None else grace_s + 10.0)
         return self.describe(name)
+
+    def _stop_run(self, name: str, *, timeout_s: float) -> dict[str, Any] | None:
+        """Ask a running run that belongs to no job to stop; ``None`` if there is no such run."""
+        from staproj.project import runs
+
+        try:
+            run = self.layout.find_run(name)
+        except StaprojError:
+            return None
+        if runs.state_of(run).state not in {"running", "queued", "unreachable"}:
+            return None
+        atomic.touch(run.cancel)
+        deadline = time.monotonic() + timeout_s
+        while runs.state_of(run).state == "running" and time.monotonic() < deadline:
+            time.sleep(0.1)
+        state = runs.state_of(run).state
+        return {"job": None, "run": run.id, "step": run.name.step, "state": state, "message": ""}
 
     def newest(self) -> str:
         """Return the newest job that is running or waiting, else the newest of all.

@@ -150,10 +150,10 @@ def cancel_lines(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what became of jobs that were asked to stop."""
     lines = []
     for job in jobs:
-        at = f" at {job['run']} ({job['step']})" if job["run"] else ""
+        at = f" at {job['run']} ({job['step']})" if job["run"] and job["job"] else ""
         over = job["state"] not in ACTIVE
         words = f"is {job['state']}{at}" if over else "was asked to stop, and still runs"
-        lines.append(f"{job['job']} {words}")
+        lines.append(f"{job['job'] or job['run']} {words}")
     return lines or ["nothing is running"]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from staproj.api import Project
 from staproj.project import runs
+from staproj.stages import registry
 from tests.integration import job_stages
 from tests.integration import toy_stages as toy
 
@@ -110,7 +111,9 @@ class Terminal:
 
     def states(self) -> dict[str, str]:
         """Return the state of each step; "soft" is fresh here, somebody may commit while tests run."""
-        found = {step["step"]: step["state"] for step in self.answer("status")["steps"]}
+        with registry.temporarily(toy.IMPORT, job_stages.SLOW, toy.MEAN):
+            told = Project.open(self.root).status()
+        found = {step["step"]: step["state"] for step in told["steps"]}
         return {name: "fresh" if state == "soft" else state for name, state in found.items()}
 
     def run_state(self, run: str) -> str:

@@ -16,6 +16,7 @@ from staproj.report import runs as run_report
 JobName = Annotated[
     str | None, Parameter(help="A job (j0003), or a run or step it works on; the newest without.")
 ]
+NEWEST = 100
 
 
 def jobs(
@@ -26,8 +27,8 @@ def jobs(
 ) -> None:
     """List the jobs: what is running, waiting, interrupted or done."""
     opened = Project.open(project or ".")
-    found = opened.jobs.all()
-    shown = found if all or json else report.recent(found)
+    found = opened.jobs.all(None if all or json else NEWEST)
+    shown = found if all else report.recent(found)
     output.emit(found, report.job_rows(shown, hidden=len(found) - len(shown)), as_json=json, fit=True)
 
 

@@ -168,7 +168,7 @@ def ask_to_stop(layout: Layout, job: JobDir, *, grace_s: float | None = None) ->
         with suppress(OSError, StaprojError):
             directory = layout.find_run(run)
             if not directory.is_sealed():
-                directory.cancel.touch()
+                atomic.touch(directory.cancel)
 
 
 def is_cancelled(error: BaseException) -> bool:

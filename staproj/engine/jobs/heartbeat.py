@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from contextlib import suppress
@@ -12,7 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from staproj.engine.events import ProgressEvent
-from staproj.project.atomic import read_lines
+from staproj.project.atomic import read_lines, write_bytes
+from staproj.project.atomic import touch as atomic_touch
 from staproj.project.layout import RunDir
 
 TOUCH_EVERY_S = 10.0
@@ -71,9 +71,7 @@ class Beat:
         with self._lock, suppress(OSError):
             self._written = time.monotonic()
             text = json.dumps({"time": round(time.time(), 3), **self._facts}, allow_nan=False, default=str)
-            part = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
-            part.write_text(text + "\n", encoding="utf-8")
-            part.replace(self._path)
+            write_bytes(self._path, (text + "\n").encode(), sync=False)
 
 
 def read(run: RunDir) -> dict[str, Any]:
@@ -85,4 +83,4 @@ def read(run: RunDir) -> dict[str, Any]:
 def touch(path: Path) -> None:
     """Say that somebody still watches over ``path``, made if it is not there."""
     with suppress(OSError):
-        path.touch()
+        atomic_touch(path)

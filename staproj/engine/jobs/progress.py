@@ -31,7 +31,7 @@ class Progress:
     items_done: int = 0
     items_total: int = 0
     share: float | None = None
-    item: str | None = None
+    item: str = ""
     message: str = ""
     step_left_s: float | None = None
     left_s: float | None = None
@@ -50,10 +50,11 @@ def of_job(layout: Layout, job: JobDir, *, now: float | None = None) -> Progress
     expected: dict[str, Mapping[str, Any]] = {}
     with suppress(StaprojError):
         told = record.read(job).get("expected") or []
-        expected = {str(step["step"]): step for step in told if isinstance(step, dict) and "step" in step}
+        known_steps = [step for step in told if isinstance(step, dict) and "step" in step]
+        expected = {str(step["step"]): {"wall_s": number(step.get("wall_s"))} for step in known_steps}
     events = atomic.read_lines(job.events)
-    total = next((int(event["total"]) for event in events if event.get("kind") == "plan"), 1)
-    over = [str(event.get("step")) for event in events if event.get("kind") in {"step-done", "step-failed"}]
+    total = next((int(number(e.get("total")) or 1) for e in events if e.get("kind") == "plan"), 1)
+    over = [str(event.get("step")) for event in events if event.get("kind") in ("step-done", "step-failed")]
     last = events[-1] if events else {}
     current = str(last.get("step")) if last.get("step") and last.get("step") not in over else None
     later = {name: step for name, step in expected.items() if name not in over and name != current}
@@ -72,6 +73,13 @@ def of_job(layout: Layout, job: JobDir, *, now: float | None = None) -> Progress
     return _with(found, step_left_s=step_left, left_s=left, step_elapsed_s=spent)
 
 
+def number(value: Any) -> float | None:
+    """Return a number of a file that anybody may have written; ``None`` if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
+        return None
+    return float(value)
+
+
 def _with(progress: Progress, **facts: Any) -> Progress:
     return Progress(**{**vars(progress), **facts})
 
@@ -82,27 +90,22 @@ def _at_work(layout: Layout, events: list[dict[str, Any]], step: str, found: Pro
     for event in events:
         if event.get("step") == step:
             run = event.get("run") or run
-            if event.get("kind") in {"step", "item-done"}:
-                done, total = int(event.get("done") or 0), int(event.get("total") or 0)
+            if event.get("kind") in ("step", "item-done"):
+                done, total = int(number(event.get("done")) or 0), int(number(event.get("total")) or 0)
     beat: dict[str, Any] = {}
     with suppress(StaprojError):
         beat = heartbeat.read(layout.find_run(str(run))) if run else {}
-    part = 0.0
-    with suppress(TypeError, ValueError, ZeroDivisionError):
-        part = (
-            min(max(float(beat.get("done", 0.0)) / float(beat["total"]), 0.0), 1.0)
-            if beat.get("total")
-            else 0.0
-        )
-    if int(beat.get("items_done") or 0) != done:
-        part = 0.0  # of an item that has ended meanwhile
+    part = min(max((number(beat.get("done")) or 0.0) / (number(beat.get("total")) or 1.0), 0.0), 1.0)
+    if not beat.get("total") or number(beat.get("items_done")) != done:
+        part = 0.0  # nothing is told, or of an item that has ended meanwhile
     share = min((done + part) / total, 1.0) if total else None
-    item, message = beat.get("item"), str(beat.get("message") or "")
+    item, message = str(beat.get("item") or ""), str(beat.get("message") or "")
     return _with(found, items_done=done, items_total=total, share=share, item=item, message=message)
 
 
 def _since(then: Any, now: float) -> float:
-    return max(now - float(then), 0.0) if isinstance(then, int | float) else 0.0
+    begun = number(then)
+    return 0.0 if begun is None else max(now - begun, 0.0)
 
 
 def _step_left(share: float | None, elapsed: float, expected: Mapping[str, Any] | None) -> float | None:

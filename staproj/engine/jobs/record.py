@@ -47,6 +47,8 @@ def create(
     StorageError
         If the project cannot be written to.
     """
+    if layout.private.is_symlink() or layout.jobs.is_symlink():
+        raise StorageError("jobs are not kept through a link", where=str(layout.jobs), hint="remove the link")
     with atomic.storage_errors(layout.jobs):
         layout.jobs.mkdir(parents=True, exist_ok=True)
         number = max(layout.iter_jobs(), default=0) + 1
@@ -177,7 +179,7 @@ def _waits_for(job: JobDir) -> str:
     for event in reversed(atomic.read_lines(job.state)):
         if event.get("event") == "queued":
             return str(event.get("message") or "a free slot")
-        if event.get("event") in {"claimed", "working"}:
+        if event.get("event") in ("claimed", "working"):
             return ""
     return ""
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from staproj.engine.jobs import record
-from staproj.errors import LockedError, StaprojError, UsageError
+from staproj.errors import LockedError, StaprojError, StorageError, UsageError
 from staproj.project import runs
 from staproj.project.layout import JobDir, Layout, RunDir
 
@@ -32,18 +31,49 @@ def plan(layout: Layout, run: str | None) -> dict[str, Any] | None:
         job = _newest_stopped_job(layout)
         if job is None:
             return None
-    step = directory.name.step if directory is not None else None
-    found: dict[str, Any] = {
-        "original": "rerun",
-        "step": step,
-        "from_run": directory.id if directory else None,
-    }
+    found: dict[str, Any] = {}
+    if directory is not None:  # what a run says of itself, where its job cannot be read
+        found = {"original": "rerun", "step": directory.name.step, "from_run": directory.id}
     if job is not None:
-        with suppress(StaprojError):
-            asked = record.read(job)
-            own = {"original": asked["kind"]} if asked["kind"] != "resume" else {}
-            found = {**asked["arguments"], **own, "expected": asked.get("expected") or []}
+        try:
+            found = _of_job(job)
+        except StaprojError:
+            if directory is None:
+                raise
     return {**found, "run": directory.id if directory is not None else None}
+
+
+def _of_job(job: JobDir) -> dict[str, Any]:
+    asked = record.read(job)
+    own = {"original": asked["kind"]} if asked["kind"] != "resume" else {}
+    return {**_checked(asked["arguments"]), **own, "expected": asked.get("expected") or []}
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "targets": list,
+    "items": list,
+    "sets": dict,
+    "note": str,
+    "threads": int,
+    "device": str,
+    "jobs": int,
+    "priority": int,
+    "keep_going": bool,
+    "step": str,
+    "from_run": str,
+    "original": str,
+}
+
+
+def _checked(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a job that are of the kind they must be; the project may be from elsewhere."""
+    found: dict[str, Any] = {
+        name: value for name, value in arguments.items() if isinstance(value, _KINDS.get(name, ()))
+    }
+    for name in ("targets", "items"):
+        if not all(isinstance(value, str) for value in found.get(name) or []):
+            raise StorageError(f"a job has {name} that are no names")
+    return found
 
 
 def _newest_interrupted(layout: Layout) -> RunDir | None:

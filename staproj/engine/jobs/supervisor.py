@@ -87,7 +87,7 @@ class Supervisor:
         run = self._run()
         if run is not None:
             with suppress(OSError):
-                run.cancel.touch()
+                atomic.touch(run.cancel)
 
     def _run(self) -> RunDir | None:
         name = record.state_of(self.job).run

@@ -18,7 +18,7 @@ from typing import Any
 
 from staproj.engine.events import ProgressEvent
 from staproj.engine.jobs import record
-from staproj.errors import CancelledError, StaprojError
+from staproj.errors import CancelledError, StageError, StaprojError
 from staproj.project import atomic
 from staproj.project.layout import JobDir, Layout
 from staproj.project.process import this_process
@@ -145,8 +145,12 @@ def _explained(
     if isinstance(error, KeyboardInterrupt):
         hint = "`staproj resume` goes on where it stopped"
         error = CancelledError(str(error) or "stopped by the person who ran it", hint=hint)
+    if isinstance(error, CancelledError) and orphaned:
+        hint = "`staproj resume` goes on where it stopped"
+        lost = StageError(f"{job.id} was interrupted: its supervisor is gone", where=error.where, hint=hint)
+        return "interrupted", lost.as_dict()
     if isinstance(error, CancelledError):
-        return "interrupted" if orphaned else "cancelled", error.as_dict()
+        return "cancelled", error.as_dict()
     if isinstance(error, StaprojError):
         return "failed", error.as_dict()
     with suppress(OSError), job.log.open("a", encoding="utf-8") as log:
