@@ -15,9 +15,11 @@ from typing import Any
 from staproj.engine import outputs
 from staproj.engine.view import View
 from staproj.errors import LockedError, StaprojError, StorageError, UsageError
-from staproj.project import atomic, checks, runs
+from staproj.project import atomic, checks, reading, runs
 from staproj.project.layout import AttemptDir, RunDir
 from staproj.project.lock import project_lock
+
+_MOST_TRIES = 100_000
 
 
 def check_resumable(view: View, run: RunDir, image: Mapping[str, Any]) -> None:
@@ -70,15 +72,20 @@ def claim_next(view: View, run: RunDir, image: Mapping[str, Any]) -> AttemptDir:
     """
     with project_lock(view.layout.lock, purpose=f"resuming {run.id}"):
         check_resumable(view, run, image)
+        reading.refuse_linked_directories(run.path)
         tried = [attempt.number for attempt in run.attempt_dirs()]
         begun = [event for event in atomic.read_lines(run.state) if event.get("event") == "started"]
-        tried += [event["attempt"] for event in begun if isinstance(event.get("attempt"), int)]
+        tried += [event["attempt"] for event in begun if _is_number(event.get("attempt"))]
         attempt = run.attempt_dir(max(tried, default=0) + 1)
         with atomic.storage_errors(run.path):
             attempt.out.mkdir(parents=True)
             run.log.parent.mkdir(exist_ok=True)
         runs.note_started(run, attempt.number)
     return attempt
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST_TRIES
 
 
 def take_over(run: RunDir, attempt: AttemptDir) -> None:

@@ -91,6 +91,7 @@ def _look_after(layout: Layout, run: RunDir) -> str | None:
     with lock.project_lock(layout.lock, purpose=f"looking after {run.id}", timeout_s=2.0):
         if not _needs_care(run) or run.is_sealed():
             return None
+        reading.refuse_linked_directories(run.path)  # nothing out of the project is ever tidied
         said = runs.state_of(run)
         ended = any(event.get("event") in _ENDS for event in _last_try(run))
         if not ended and _is_complete(run):
@@ -218,9 +219,9 @@ def _sweep(directory: Path) -> None:
         return
     for found in entries:
         temporary = _TEMPORARY.match(found.name)
-        if not temporary:
+        if not temporary or not temporary[1]:  # other names end in .part too
             continue
         with suppress(OSError):
-            alive = temporary[1] and start_ticks(int(temporary[1])) is not None
+            alive = start_ticks(int(temporary[1])) is not None
             if not alive and time.time() - found.stat(follow_symlinks=False).st_mtime > _OLD_S:
                 _remove(Path(found.path))

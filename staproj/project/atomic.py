@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import stat
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -94,6 +95,7 @@ def write_bytes(path: Path, data: bytes, *, sync_dir: bool = True, sync: bool = 
     temporary = temporary_of(path)
     with storage_errors(path):
         try:
+            reading.refuse_links(path)
             temporary.unlink(missing_ok=True)
             with temporary.open("xb") as handle:  # never through a link that lies there
                 handle.write(data)
@@ -156,6 +158,18 @@ def _is_young(path: Path) -> bool:
         return True
 
 
+def touch(path: Path) -> None:
+    """Set the time of a file to now (made if it is not there), never through a link.
+
+    Raises
+    ------
+    OSError
+        If it is a link, or cannot be written to.
+    """
+    with open_to_append(path) as handle:
+        os.utime(handle.fileno())
+
+
 def append_line(path: Path, event: Mapping[str, Any], *, durable: bool = False) -> None:
     """Append one JSON line; ``durable`` waits until it is on the disk.
 
@@ -179,8 +193,13 @@ def open_to_append(path: Path) -> BinaryIO:
     OSError
         If it is a link, or cannot be written to.
     """
+    reading.refuse_links(path)
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o666), "ab")
+    handle = os.fdopen(os.open(path, flags, 0o666), "ab")
+    if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+        handle.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return handle
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

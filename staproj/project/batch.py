@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from staproj.project import atomic
+from staproj.project import atomic, reading
 
 _AT_ONCE = 8
 
@@ -71,6 +71,7 @@ class Batch:
         temporary = atomic.temporary_of(path)
         self._waiting.append((temporary, path))
         with atomic.storage_errors(path):
+            reading.refuse_links(path)
             temporary.unlink(missing_ok=True)
             with temporary.open("xb") as handle:
                 handle.write(data)

@@ -229,7 +229,7 @@ class Layout:
     def trash_dirs(self) -> list[TrashDir]:
         """Return what was deleted, oldest first."""
         try:
-            names = sorted(path.name for path in self.trash.iterdir())
+            names = sorted(path.name for path in self.trash.iterdir() if not path.is_symlink())
         except OSError:
             return []
         return [TrashDir(self.trash / name) for name in names]
@@ -266,7 +266,7 @@ class Layout:
     def iter_jobs(self) -> list[int]:
         """Return the numbers of all jobs, sorted (one directory listing)."""
         try:
-            names = [path.name for path in self.jobs.iterdir()]
+            names = [path.name for path in self.jobs.iterdir() if not path.is_symlink()]
         except OSError:
             return []
         return sorted(int(found[1]) for name in names if (found := JOB_ID.match(name)))

@@ -89,6 +89,44 @@ def own_part(path: Path) -> tuple[str, list[str]] | None:
     return None
 
 
+def refuse_links(path: Path) -> None:
+    """Check that no directory on the way to a project's own file is a link (it need not be there yet).
+
+    Raises
+    ------
+    StorageError
+        If one is: what is written there would lie elsewhere.
+    """
+    own = own_part(path)
+    if own is None:
+        return
+    where, parts = own
+    for part in parts[:-1]:
+        where = os.path.join(where, part)  # noqa: PTH118 - as above
+        try:
+            if stat.S_ISLNK(os.lstat(where).st_mode):
+                raise _is_link(where)
+        except FileNotFoundError:
+            return
+
+
+def refuse_linked_directories(directory: Path, depth: int = 4) -> None:
+    """Check that no directory below ``directory`` is a link, before anything is written or moved there.
+
+    Raises
+    ------
+    StorageError
+        If one is.
+    """
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                if entry.is_dir():
+                    raise _is_link(entry.path)
+            elif depth > 1 and entry.is_dir():
+                refuse_linked_directories(Path(entry.path), depth - 1)
+
+
 def read_bytes(path: Path, limit: int = MAX_RECORD_BYTES, *, link: bool = True) -> bytes:
     """Return the content of a file that may hold at most ``limit`` bytes.
 

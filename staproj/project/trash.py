@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from staproj.errors import StaprojError, StorageError, UsageError
-from staproj.project import atomic, cleared, versions
+from staproj.project import atomic, cleared, reading, versions
 from staproj.project.layout import Layout, RunDir, TrashDir
 from staproj.project.process import user_name
 
@@ -104,6 +104,7 @@ def finish(layout: Layout, trash: Trash) -> int:
                 continue
             if not _is_below(source, layout.runs):
                 continue
+            reading.refuse_links(target)
             if target.parent not in made:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 made.add(target.parent)

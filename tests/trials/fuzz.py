@@ -4,10 +4,10 @@
     python -m tests.trials.fuzz --targets meta.h5 --only 1234      (one input again; its bytes are kept)
     python -m tests.trials.fuzz --atheris manifest --seconds 120   (coverage-guided, with atheris)
 
-Each input is a file of a toy project with bytes, lines or parts of its tree changed. Reading it gives an answer
-or an error of staproj that says where or what to do; anything else is a fault: another exception, the end of
-the process, more than 5 s or 500 MB, a file written outside of the project. Inputs are read in processes of their
-own, so that a crash of a library is seen and counted. Leaves with 1 after a fault.
+Each input is a file of a toy project with bytes, lines or parts of its tree changed. Reading it gives an
+answer or an error of staproj that says where or what to do; anything else is a fault: another exception, the
+end of the process, more than 10 s or 500 MB, a file written outside of the project. Inputs are read in
+processes of their own, so that a crash of a library is seen and counted. Leaves with 1 after a fault.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tests.integration import toy_stages as toy
 from tests.trials import fuzz_targets
 from tests.trials.fuzz_targets import Target
 
-LIMIT_S = 5
+LIMIT_S = 10
 LIMIT_MB = 500
 CHUNK = 2000
 MOST_SHOWN = 5
@@ -126,6 +126,8 @@ def in_child(target: Target, numbers: range, seed: int, canary: Path, folder: Pa
                 atomic._READ_TRIES = 1  # waiting for a network disk is no part of this
                 answer.write_text(json.dumps(chunk(target, numbers, seed, place, canary)))
                 code = 0
+            except BaseException:  # noqa: BLE001 - shown, then the process ends
+                traceback.print_exc()
             finally:
                 os._exit(code)
         status = wait(child, place)
