@@ -225,6 +225,7 @@ class _Graph:
             "wall_s": facts["wall_s"], "cpu_s": facts["cpu_s"], "peak_rss_bytes": facts["peak_rss_bytes"],
             "host": env.get("host"), "cpu": env.get("cpu"), "device": env.get("device"),
             "threads": env.get("threads"),
+            "gpu": "; ".join(facts["gpus"]) or None,
         }  # fmt: skip
         return [
             self.put(f"{identifier}/usage/{name}", "PropertyValue", name=name, value=_scalar(value))

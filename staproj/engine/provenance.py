@@ -49,7 +49,7 @@ def facts(view: View, run: str) -> dict[str, Any]:
 
     Keys: run, uuid, step, stage, directory, log, state, note, who, command, created, started, ended (UTC, ISO
     8601), verdict, error, key, cache_version, seed, params, item_params, items, inputs, data, software,
-    environment, execution, wall_s, cpu_s, peak_rss_bytes, reused_from, earlier,
+    environment, gpus, execution, wall_s, cpu_s, peak_rss_bytes, reused_from, earlier,
     ports, files.
     """
     spec = view.spec(run)
@@ -68,7 +68,8 @@ def facts(view: View, run: str) -> dict[str, Any]:
         "error": event.get("message") if found.state in ("failed", "interrupted") else None,
         "inputs": {port: dict(use) for port, use in spec["inputs"].items()},
         "data": {pattern: dict(entry) for pattern, entry in spec["data"].items()},
-        "environment": environment(directory),
+        "environment": (env := environment(directory)),
+        "gpus": gpu_texts(env),
         "reused_from": reused_items(view, directory),
         "earlier": earlier_attempts(directory),
         "ports": ports(listed),
@@ -90,6 +91,22 @@ def environment(directory: RunDir) -> dict[str, Any]:
         return dict(atomic.read_json(directory.env))
     except (StaprojError, TypeError, ValueError):
         return {}
+
+
+def gpus(env: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the GPUs of an environment: uuid, model, driver, memory, visible."""
+    found = env.get("gpus")
+    return [gpu for gpu in found if isinstance(gpu, dict)] if isinstance(found, list) else []
+
+
+def gpu_texts(env: Mapping[str, Any]) -> list[str]:
+    """Return a line for each GPU that a run could use."""
+    lines = []
+    for gpu in gpus(env):
+        if gpu.get("visible", True):
+            words = [gpu.get("model"), gpu.get("uuid"), gpu.get("driver") and f"driver {gpu['driver']}"]
+            lines.append(", ".join(str(word) for word in words if word))
+    return lines
 
 
 def share(known: dict[str, Any], env: Mapping[str, Any]) -> str:
@@ -140,7 +157,9 @@ def earlier_attempts(directory: RunDir) -> dict[str, Any] | None:
     wall = cpu = 0.0
     for events in attempts[:-1]:
         finished = [event for event in events if event.get("event") == "item-finished"]
-        last = next((e for e in reversed(events) if e.get("event") in ("failed", "interrupted")), {})
+        last: dict[str, Any] = next(
+            (e for e in reversed(events) if e.get("event") in ("failed", "interrupted")), {}
+        )
         walls = [last.get("wall_s")] if last.get("wall_s") else [event.get("wall_s") for event in finished]
         wall += sum(float(value or 0.0) for value in walls)
         for event in finished:
@@ -279,7 +298,10 @@ def for_export(view: View, told: dict[str, Any], hide: bool = False) -> dict[str
 
 def anonymous(told: dict[str, Any]) -> dict[str, Any]:
     """Return facts without the person and the machine's name; paths outside the project by file name only."""
-    env = {k: v for k, v in told["environment"].items() if k not in ("host", "user", "scheduler")}
+    env = {
+        k: v for k, v in told["environment"].items() if k not in ("host", "user", "scheduler", "environment")
+    }
+    env["gpus"] = [{k: v for k, v in gpu.items() if k != "uuid"} for gpu in gpus(env)]
     data = {
         _name_only(pattern): {
             **entry,
@@ -289,7 +311,8 @@ def anonymous(told: dict[str, Any]) -> dict[str, Any]:
     }
     command = [_name_only(word) for word in told["command"] or []]
     params = {name: {**entry, "value": _plain(entry.get("value"))} for name, entry in told["params"].items()}
-    left_out = {"who": None, "note": ""}
+    left_out: dict[str, Any] = {"who": None, "note": ""}
+    left_out["gpus"] = gpu_texts(env)
     return {**told, **left_out, "environment": env, "data": data, "command": command, "params": params}
 
 

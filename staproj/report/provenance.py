@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from staproj.report.runs import lineage_lines
@@ -95,7 +95,7 @@ def record_lines(facts: Mapping[str, Any]) -> list[str]:
     packages = env.get("packages") if isinstance(env.get("packages"), Mapping) else {}
     lines += pairs({name: packages[name] for name in PACKAGES if name in packages})
     lines.append(f"  and {len(packages)} packages in all (--json lists them)")
-    lines += ["machine", *pairs(_machine(env))]
+    lines += ["machine", *pairs(_machine(env, facts["gpus"]))]
     lines.append("parameters")
     lines += table(
         ["name", "value", "from"],
@@ -126,15 +126,16 @@ def record_lines(facts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _machine(env: Mapping[str, Any]) -> dict[str, Any]:
+def _machine(env: Mapping[str, Any], gpus: Sequence[str]) -> dict[str, Any]:
     shown: dict[str, Any] = {
         key: env.get(key) for key in ("host", "system", "cpu", "cpu_count", "threads", "device")
     }
     if env.get("memory_bytes"):
         shown["memory"] = size(env["memory_bytes"])
-    for key in ("gpus", "gpu", "driver", "cuda"):
-        if env.get(key):
-            shown[key] = env[key]
+    for index, text in enumerate(gpus, start=1):
+        shown[f"GPU {index}"] = text
+    if env.get("cuda"):
+        shown["CUDA"] = env["cuda"]
     for group in ("environment", "scheduler"):
         if isinstance(env.get(group), Mapping):
             shown |= dict(env[group])

@@ -19,6 +19,7 @@ from staproj.api.provenance import what_made
 from staproj.cli.main import main
 from staproj.engine import session, sidecar
 from staproj.errors import CancelledError, CheckError, StorageError, UsageError
+from staproj.report.provenance import record_lines
 from tests.integration import toy_stages as toy
 
 CHAIN = ["r0006", "r0004", "r0003", "r0002", "r0001"]
@@ -280,6 +281,26 @@ def test_the_whole_record_is_told(ran: Project, told: Callable[..., str]) -> Non
             assert value in text
     for file in facts["files"]:
         assert file["sha256"] in text
+
+
+def test_devices_and_jobs_are_told_and_can_be_left_out(ran: Project) -> None:
+    """GPUs with UUID and driver, and the scheduler's job, are on record; --anonymous drops what names them."""
+    path = ran.root / "runs" / "r0002-shift" / "env.json"
+    env = json.loads(path.read_text())
+    gpu = {"uuid": "GPU-77aa", "model": "H100", "driver": "570.1", "memory": "80 GiB", "visible": True}
+    env |= {
+        "gpus": [gpu, {**gpu, "uuid": "GPU-other", "visible": False}],
+        "scheduler": {"SLURM_JOB_ID": "4711"},
+    }
+    path.write_text(json.dumps(env))
+    facts = ran.provenance.facts("r0002")
+    assert facts["gpus"] == ["H100, GPU-77aa, driver 570.1"]
+    text = "\n".join(record_lines(facts))
+    assert "H100, GPU-77aa, driver 570.1" in text
+    assert "4711" in text
+    hidden = json.dumps(ran.provenance.sidecar("files", {}, ["r0002"], anonymous=True))
+    assert "H100" in hidden
+    assert not [word for word in ("GPU-77aa", "GPU-other", "4711", env["host"]) if f'"{word}"' in hidden]
 
 
 def test_graphs_have_the_edges_of_the_lineage(told: Callable[..., str]) -> None:
