@@ -193,3 +193,20 @@ def test_readers_change_nothing(project: Project):
     project.why("shift")
     project.log("shift")
     assert picture() == before
+
+
+@pytest.mark.parametrize("name", ["attempt-1", "attempt-1/out", "items", "out", "attempt-1/scratch"])
+def test_nothing_outside_is_tidied(project: Project, tmp_path: Path, name: str):
+    """A run from elsewhere whose directories are links: nothing behind them is touched."""
+    outside = tmp_path / "precious"
+    (outside / "out").mkdir(parents=True)
+    (outside / "out" / "thesis.txt").write_text("years")
+    (outside / "thesis.txt").write_text("years")
+    project.run(["import"])
+    path = project.root / "runs" / "r0002-shift" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(outside)
+    project.run()
+    assert (outside / "thesis.txt").read_text() == "years"
+    assert (outside / "out" / "thesis.txt").read_text() == "years"
+    assert set(states(project).values()) == {"fresh"}
