@@ -284,7 +284,7 @@ def test_the_whole_record_is_told(ran: Project, told: Callable[..., str]) -> Non
 
 
 def test_devices_and_jobs_are_told_and_can_be_left_out(ran: Project) -> None:
-    """GPUs with UUID and driver, and the scheduler's job, are on record; --anonymous drops what names them."""
+    """GPUs with UUID and driver, and the scheduler's job, are told; --anonymous drops what names them."""
     path = ran.root / "runs" / "r0002-shift" / "env.json"
     env = json.loads(path.read_text())
     gpu = {"uuid": "GPU-77aa", "model": "H100", "driver": "570.1", "memory": "80 GiB", "visible": True}
