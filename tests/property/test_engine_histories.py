@@ -107,3 +107,24 @@ def test_every_history_ends_in_the_same_results(tmp_path_factory: pytest.TempPat
             assert np.fromfile(series.stack_path, "<f8").tolist() == [values[item]] * 6
         for step in ("mean", "copy"):
             assert np.fromfile(project.artifact(step).path, "<f8") == total
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(actions=st.lists(ACTIONS, min_size=1, max_size=5))
+def test_planner_and_status_agree_after_every_history(tmp_path_factory: pytest.TempPathFactory, actions):
+    """What a dry run would do is what status calls to do, with the same reasons, whatever happened before."""
+    root = tmp_path_factory.mktemp("agree")
+    (root / "raw").mkdir()
+    for number, item in enumerate(SERIES):
+        (root / "raw" / f"{item}.txt").write_text(f"{number + 1}\n")
+    (root / "toy.toml").write_text(toy.TEMPLATE)
+    with registry.temporarily(*toy.ALL), mock.patch.object(os, "fsync"):
+        project = Project.create(root, str(root / "toy.toml"))
+        for action in actions:
+            act(project, action)
+            told = {s["step"]: s for s in project.status()["steps"]}
+            for planned in project.run(dry_run=True):
+                step = told[planned["step"]]
+                assert (planned["action"] in ("run", "adopt")) == step["to_do"]
+                assert planned["reasons"] == step["reasons"]
+                assert project.why(planned["step"])["reasons"] == step["reasons"]
