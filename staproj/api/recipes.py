@@ -10,7 +10,7 @@ from staproj.project.layout import Layout
 
 if TYPE_CHECKING:
     from staproj.engine.events import Progress
-    from staproj.engine.remake import Remade, Workshop
+    from staproj.engine.workshop import Remade, Workshop
 
 
 class Recipes:

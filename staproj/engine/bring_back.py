@@ -9,8 +9,9 @@ from typing import Any
 from staproj.engine import digest, outputs
 from staproj.engine.options import Options
 from staproj.engine.recreate import Recreation, Unit, name_of
-from staproj.engine.remake import Remade, Workshop, remake, units_asked
+from staproj.engine.remake import remake, units_asked
 from staproj.engine.view import Expected, View
+from staproj.engine.workshop import Remade, Workshop
 from staproj.errors import CheckError
 from staproj.project import atomic, cleared, trash
 from staproj.project.lock import project_lock

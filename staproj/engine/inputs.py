@@ -9,6 +9,8 @@ from staproj.engine.view import InputUse, View
 from staproj.errors import StorageError, UsageError
 from staproj.kinds import ArtifactKind
 from staproj.project import reading
+from staproj.project.cleared import cleared_paths
+from staproj.project.layout import RunDir
 from staproj.project.manifest import suggestion
 
 
@@ -19,6 +21,8 @@ def load_port(view: View, run: str, port: str) -> Any:
     ------
     UsageError
         If the run is not sealed or has no such output.
+    StorageError
+        If it was deleted in a clean-up.
     """
     directory = view.run(run)
     if not directory.is_sealed():
@@ -28,6 +32,7 @@ def load_port(view: View, run: str, port: str) -> Any:
         raise UsageError(f"run {run} has no output {port!r}", hint=suggestion(port, artifacts, "outputs"))
     entry = artifacts[port]
     kind = ArtifactKind(entry["kind"])
+    _check_not_cleared(view, directory)
     if "items" in entry:
         return {
             item: _read(view, directory.out / part["file"], kind) for item, part in entry["items"].items()
@@ -69,11 +74,23 @@ def check_unchanged(view: View, uses: dict[str, InputUse], item: str | None) -> 
                 problem = "was changed after it was sealed"
             except OSError:
                 problem = "is gone"
+            again = f"remake {use.run}" if entry["path"] in cleared_paths(directory) else f"rerun {use.step}"
             raise StorageError(
                 f"an output of {use.run} {problem}",
                 where=view.layout.relative(path),
-                hint=f"`staproj rerun {use.step}` makes it again",
+                hint=f"`staproj {again}` makes it again",
             )
+
+
+def _check_not_cleared(view: View, run: RunDir) -> None:
+    """Say plainly that outputs were deleted on purpose, and how they come back."""
+    gone = [path for path in sorted(cleared_paths(run)) if not (run.out / path).is_file()]
+    if gone:
+        raise StorageError(
+            f"{len(gone)} outputs of {run.id} were deleted in a clean-up",
+            where=view.layout.relative(run.out / gone[0]),
+            hint=f"`staproj remake {run.id}` puts them back",
+        )
 
 
 def _read(view: View, path: Path, kind: ArtifactKind) -> Any:

@@ -9,8 +9,9 @@ from pathlib import Path
 from staproj.engine import collect
 from staproj.engine.options import Options
 from staproj.engine.recreate import Memo, Recreation, Unit
-from staproj.engine.remake import Remade, remake
+from staproj.engine.remake import remake
 from staproj.engine.view import View
+from staproj.engine.workshop import Remade
 from staproj.errors import StaprojError
 from staproj.project import cleared
 
