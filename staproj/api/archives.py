@@ -13,11 +13,12 @@ from staproj.engine import archive as choosing
 from staproj.engine import archive_files, verify
 from staproj.engine.restore import restore as restore_archive
 from staproj.errors import StorageError, UsageError
+from staproj.project import bag
 from staproj.project.bag_write import write_bag
-from staproj.project.layout import MANIFEST, Layout
+from staproj.project.layout import MANIFEST, Layout, find_root
 
 Tell = Callable[[int, int, str], None]
-CRATE_FILES = 20_000
+CRATE_RUNS, CRATE_FILES = 500, 20_000
 
 
 def ignore(done: int, total: int, what: str) -> None:
@@ -117,7 +118,7 @@ class Archives:
 def verify_path(
     path: str | Path, *, runs: Sequence[str] | None = None, raw: bool = False, tell: Tell = ignore
 ) -> dict[str, Any]:
-    """Check an archive, or the project at (or above) a directory.
+    """Check an archive, an archive that was unpacked with tar, or the project at (or above) a directory.
 
     Returns ``{"what", "ok", "files", "n_bytes", "runs", "not_there", "damage": [{"file", "run", "problem"}],
     "notes"}``.
@@ -129,13 +130,9 @@ def verify_path(
     """
     target = Path(path)
     if target.is_dir():
-        from staproj.project.layout import find_root
-
-        inner = target / "data"
-        root = (
-            inner if (inner / MANIFEST).is_file() and (target / "bagit.txt").is_file() else find_root(target)
-        )
-        return Archives(root).verify(runs=runs, raw=raw, tell=tell)
+        if (target / bag.DECLARATION).is_file():
+            return _told(verify.verify_bag(target, tell))
+        return Archives(find_root(target)).verify(runs=runs, raw=raw, tell=tell)
     if not target.exists():
         raise UsageError("there is no such file or directory", where=str(target))
     if runs or raw:
@@ -181,8 +178,8 @@ def _told(found: verify.Verified) -> dict[str, Any]:
 def _crate(chosen: choosing.Selection) -> str | None:
     """Return the RO-Crate metadata of the archive.
 
-    Where all runs have more files than people or programs read in such a list, those that stand for a step
-    and what they come from are told; ``None`` if these are too many as well.
+    Of very many runs only those that stand for a step, and what they come from, are told: such a list is for
+    people and programs to read, and is made in memory. ``None`` if these have too many files as well.
     """
     from staproj.api import crate
     from staproj.engine import provenance
@@ -191,10 +188,14 @@ def _crate(chosen: choosing.Selection) -> str | None:
 
     view = View.open(chosen.layout.root)
     told = list(chosen.records)
-    if sum(chosen.listed_files.values()) > CRATE_FILES:
+    if len(told) > CRATE_RUNS or sum(chosen.listed_files.values()) > CRATE_FILES:
         told, _ = provenance.ancestry(view, versions.current_heads(chosen.layout).values())
         told = [run for run in told if run in chosen.dirs]
     if sum(chosen.listed_files.get(run, 0) for run in told) > CRATE_FILES:
         return None
     place = functools.partial(choosing.place_of, chosen)
-    return crate.write_text(crate.crate(view, told, where=place, extra_files=[MANIFEST]))
+    content = crate.crate(view, told, where=place, extra_files=[MANIFEST])
+    for entity in content["@graph"]:
+        if entity["@id"] == "./":  # the state of the project, not the moment: the same archive each time
+            entity["datePublished"] = chosen.created_text.replace("Z", "+00:00")
+    return crate.write_text(content)

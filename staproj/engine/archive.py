@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +72,11 @@ class Selection:
             self.leave_out(name.removeprefix(bag.DATA), problem)
         return not problem
 
+    @property
+    def created_text(self) -> str:
+        """Time of what is made for the archive, as text."""
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.created))
+
     def leave_out(self, stored: str, why: str) -> None:
         """Note something that is not archived."""
         self.left_out.append({"path": stored.encode("utf-8", "replace").decode(), "why": why})
@@ -109,7 +114,7 @@ def select(
         include_raw=include_raw,
         keep_going=keep_going,
         avoid=frozenset(layout.relative(path) for path in avoid),
-        created=int(time.time()),
+        created=_newest(layout, numbers, dirs.values()),
         versions=numbers,
         dirs=dirs,
     )
@@ -122,6 +127,19 @@ def select(
     chosen.raw = _raw_data(chosen)
     chosen.raw_folders = _raw_folders(chosen)
     return chosen
+
+
+def _newest(layout: Layout, numbers: Iterable[int], dirs: Iterable[RunDir]) -> int:
+    """Return when the project last changed, in seconds since 1970.
+
+    What is made for the archive gets this time: an unchanged project gives the same archive, bit for bit.
+    """
+    paths = [layout.manifest, *map(layout.version, numbers), *(run.sealed for run in dirs)]
+    newest = 0
+    for path in paths:
+        with suppress(OSError):
+            newest = max(newest, int(path.stat().st_mtime))
+    return newest
 
 
 def _run_of(chosen: Selection, text: str) -> str:
@@ -206,5 +224,12 @@ def raw_is_in(chosen: Selection, stored: str) -> bool:
     """Tell whether raw data goes into the archive."""
     if not chosen.layout.absolute(stored).is_file():
         return False
-    by_itself = is_inside(stored) and not chosen.partial and "raw" not in chosen.without
-    return chosen.include_raw or by_itself
+    return chosen.include_raw or (raw_is_met(chosen, stored) and "raw" not in chosen.without)
+
+
+def raw_is_met(chosen: Selection, stored: str) -> bool:
+    """Tell whether the walk through the project meets raw data: inside, and not behind a link."""
+    if not is_inside(stored) or chosen.partial:
+        return False
+    root = os.path.realpath(chosen.layout.root)
+    return os.path.realpath(chosen.layout.absolute(stored)) == f"{root}/{stored}"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import staproj
-from staproj.engine.archive import Selection, is_inside, raw_is_in, raw_name
+from staproj.engine.archive import Selection, raw_is_in, raw_is_met, raw_name
 from staproj.errors import CheckError, ProjectError
 from staproj.project import atomic, bag, checks, cleared, versions
 from staproj.project.bag import Entry
@@ -64,7 +64,7 @@ def make_plan(chosen: Selection, options: Mapping[str, Any], crate: Callable[[],
     text = crate()
     name, uuid = _identity(chosen.layout)
     info = {
-        "Bagging-Date": time.strftime("%Y-%m-%d", time.gmtime(chosen.created)),
+        "Bagging-Date": time.strftime("%Y-%m-%d", time.gmtime()),
         "Bag-Software-Agent": f"staproj {staproj.__version__}",
         "External-Description": f"staproj project {name}" + (", part of it" if chosen.partial else ""),
         "External-Identifier": uuid or name,
@@ -148,7 +148,7 @@ def _version_of_part(chosen: Selection) -> Entry:
     why = f"archive of {', '.join(sorted(chosen.full))} with the records they come from"
     version = versions.Version(
         number=max(chosen.versions, default=0) + 1,
-        created=versions.now(),
+        created=chosen.created_text,
         who=user_name(),
         why=why,
         last_run=last,
@@ -214,10 +214,9 @@ def _raw_files(chosen: Selection) -> Iterator[Entry]:
         return
     for stored in chosen.raw:
         name = raw_name(chosen, stored)
-        inside = is_inside(stored)
-        if inside and not chosen.partial:
-            continue
         path = chosen.layout.absolute(stored)
+        if raw_is_met(chosen, stored):
+            continue
         try:
             facts = path.stat()
         except OSError:
@@ -289,7 +288,7 @@ def _cleared_text(chosen: Selection, run: RunDir, lacking: Sequence[Mapping[str,
     content = {
         "format": cleared.FORMAT,
         "cleared": [{key: entry[key] for key in ("path", "size", "sha256")} for entry in lacking],
-        "time": versions.now(),
+        "time": chosen.created_text,
         "who": user_name(),
         "why": NOT_ARCHIVED if any(_stays_behind(chosen, run, e) for e in lacking) else before.get("why", ""),
         "trash": None,
@@ -301,9 +300,8 @@ def _closed_state(run: RunDir) -> str:
     """Return the events of a run that never came to its end, closed: no process works on it in a copy."""
     events = atomic.read_lines(run.state)
     if not any(event.get("event") in ("failed", "interrupted") for event in events[-1:]):
-        events.append(
-            {"time": round(time.time(), 3), "event": "interrupted", "message": "before it was archived"}
-        )
+        last = events[-1].get("time") if events else None
+        events.append({"time": last, "event": "interrupted", "message": "before it was archived"})
     return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
 
 

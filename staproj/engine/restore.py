@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from staproj.errors import CheckError, FormatError, StaprojError, StorageError, UsageError
-from staproj.project import atomic, bag, checks, cleared, schema
+from staproj.errors import CheckError, FormatError, StorageError, UsageError
+from staproj.project import atomic, bag, checks, cleared, reading, schema
 from staproj.project.bag_read import BagReader, Damage, is_archive
 from staproj.project.fingerprints import sha256_file
 from staproj.project.layout import MANIFEST, RUN_ID, RUN_NAME, Layout, RunDir
+from staproj.project.lock import project_lock
 from staproj.project.tarball import Member
 
 Tell = Callable[[int, int, str], None]
@@ -81,7 +82,7 @@ def restore(
             restored = _unpack(archive, temporary, run, max_bytes, tell)
             _finish(temporary, restored, run)
             os.sync()
-            temporary.chmod(0o755)
+            temporary.chmod(_as_mkdir_would())
             temporary.rename(directory)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -189,8 +190,8 @@ def _finish(root: Path, restored: Restored, run: str | None) -> None:
             with suppress(OSError, OverflowError):
                 os.utime(path, ns=(entry["mtime_ns"], entry["mtime_ns"]))
         directory.out.mkdir(exist_ok=True)
-        if run is not None and run not in (name.id, name.directory):
-            cleared.add(directory, lacking, why=NOT_RESTORED) if lacking else None
+        if lacking and run is not None and run not in (name.id, name.directory):
+            cleared.add(directory, lacking, why=NOT_RESTORED)
         restored.cleared_files += len(cleared.cleared_paths(directory))
 
 
@@ -213,14 +214,15 @@ def _into_project(archive: Path, layout: Layout, run: str, max_bytes: int | None
                 hint="restore it into a new directory",
             )
         restored = Restored(layout.root, runs=[directory.id], problems=unpacked.problems)
-        for stored, entry in lacking.items():
-            found = source.out / stored
-            if found.is_file() and sha256_file(found) == entry["sha256"]:
-                _put_back(found, directory.out / stored, entry)
-                restored.files += 1
-                restored.n_bytes += int(entry["size"])
-        atomic.fsync_dir(directory.out)
-        cleared.remove(directory, {p for p in lacking if (directory.out / p).exists()})
+        with project_lock(layout.lock, purpose="putting restored outputs in their place"):
+            for stored, entry in lacking.items():
+                found = source.out / stored
+                if found.is_file() and sha256_file(found) == entry["sha256"]:
+                    _put_back(found, directory.out / stored, entry)
+                    restored.files += 1
+                    restored.n_bytes += int(entry["size"])
+            atomic.fsync_dir(directory.out)
+            cleared.remove(directory, {p for p in lacking if (directory.out / p).exists()})
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     restored.cleared_files = len(cleared.cleared_paths(directory))
@@ -230,12 +232,20 @@ def _into_project(archive: Path, layout: Layout, run: str, max_bytes: int | None
 
 
 def _put_back(found: Path, target: Path, entry: dict[str, Any]) -> None:
+    reading.refuse_links(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     atomic.fsync_file(found)
     found.chmod(0o444)
     with suppress(OSError, OverflowError):
         os.utime(found, ns=(entry["mtime_ns"], entry["mtime_ns"]))
     found.rename(target)
+
+
+def _as_mkdir_would() -> int:
+    """Return the permissions of a new directory: what the person's umask leaves."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return 0o777 & ~umask
 
 
 class _damage_as_check:  # noqa: N801 - reads as a word where it is used
@@ -265,8 +275,3 @@ def _raise_damage(damage: list[Damage], archive: Path) -> None:
             where=shown,
             hint="nothing was restored; `staproj verify` lists what is damaged; take another copy",
         )
-
-
-def readable_error(error: StaprojError) -> str:
-    """Return an error as one line."""
-    return f"{error.message} ({error.where})" if error.where else error.message

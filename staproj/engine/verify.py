@@ -14,6 +14,7 @@ from staproj.project import atomic, bag, checks, cleared, versions
 from staproj.project.bag_read import Damage, read_all
 from staproj.project.fingerprints import quick_fingerprint, sha256_file
 from staproj.project.layout import Layout, RunDir
+from staproj.project.tarball import name_problem
 
 Tell = Callable[[int, int, str], None]
 
@@ -161,6 +162,37 @@ def _look(task: _Task) -> str:
         return f"it cannot be read: {error.strerror}"
 
 
-def run_of(damage: Damage) -> str | None:
-    """Return the run that a damaged file belongs to."""
-    return bag.run_of(damage.file)
+def verify_bag(folder: Path, tell: Tell = lambda done, total, what: None) -> Verified:
+    """Compare an unpacked archive with its manifests: files that changed, are missing, or were added.
+
+    Raises
+    ------
+    UsageError
+        If there are no manifests.
+    """
+    found = Verified("unpacked archive")
+    listed: set[str] = set()
+    for manifest in (bag.TAG_MANIFEST, bag.MANIFEST):
+        try:
+            lines = (folder / manifest).read_bytes().splitlines(keepends=True)
+        except OSError as error:
+            raise UsageError(f"{manifest} cannot be read: {error.strerror}", where=str(folder)) from error
+        for place, raw in enumerate(lines):
+            line = bag.parse_line(raw)
+            if line is None or name_problem(line[1]):
+                found.damage.append(Damage(manifest, f"line {place + 1} is damaged"))
+                continue
+            path = folder / line[1]
+            listed.add(line[1])
+            size = path.stat().st_size if path.is_file() else 0
+            problem = _look(_Task(line[1], path, "sha256:" + line[0], 0))
+            found.files, found.n_bytes = found.files + 1, found.n_bytes + size
+            if problem:
+                found.damage.append(Damage(line[1].removeprefix(bag.DATA), problem))
+            tell(place, len(lines), line[1])
+    caches = Layout(folder / bag.DATA).private  # looking at the project may have written some
+    for path in sorted((folder / bag.DATA).rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if not path.is_dir() and name not in listed and not path.is_relative_to(caches):
+            found.damage.append(Damage(name.removeprefix(bag.DATA), "it is not in the manifest"))
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -59,6 +60,34 @@ def make_project(toys: None, tmp_path: Path) -> Callable[..., Project]:
 def project(make_project: Callable[..., Project]) -> Project:
     """Return a fresh project."""
     return make_project()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project with everything made, a version more than needed, and files of other kinds."""
+    folder = tmp_path_factory.mktemp("built")
+    (folder / "toy.toml").write_text(toy.TEMPLATE)
+    (folder / "p" / "raw").mkdir(parents=True)
+    for number in (1, 2, 3):
+        (folder / "p" / "raw" / f"TS_0{number}.txt").write_text(f"{10 * number}\n")
+    fsync, os.fsync = os.fsync, lambda fd: None  # no power is cut here
+    try:
+        with registry.temporarily(*toy.ALL):
+            project = Project.create(folder / "p", str(folder / "toy.toml"))
+            project.run()
+            project.run(sets={"shift.offset_px": 3.0})
+    finally:
+        os.fsync = fsync
+    (folder / "p" / "exports").mkdir(exist_ok=True)
+    (folder / "p" / "exports" / "Å 100%.star").write_text("data_\n")
+    (folder / "p" / "notes.txt").write_text("remember\n")
+    return folder / "p"
+
+
+@pytest.fixture
+def done(toys: None, built: Path, tmp_path: Path) -> Project:
+    """Return a copy of that project."""
+    return Project.open(shutil.copytree(built, tmp_path / "p"))
 
 
 def states(project: Project) -> dict[str, str]:

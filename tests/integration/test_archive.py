@@ -8,14 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from staproj.api import Project
 from staproj.api.archives import restore, verify_path
-from staproj.errors import CancelledError, CheckError, UsageError
-from staproj.project import bag_write
+from staproj.errors import CheckError, UsageError
 from tests.integration.conftest import states
 from tests.integration.toy_stages import SWITCH, TEMPLATE
 
@@ -35,17 +33,6 @@ def unpack(archive: Path, into: Path) -> Path:
     subprocess.run(["tar", "xf", str(archive), "-C", str(into)], check=True)
     (only,) = into.iterdir()
     return only
-
-
-@pytest.fixture
-def done(project: Project) -> Project:
-    """Return a project with everything made, a version more than needed, and files of other kinds."""
-    project.run()
-    project.run(sets={"shift.offset_px": 3.0})
-    (project.root / "exports").mkdir(exist_ok=True)
-    (project.root / "exports" / "Å 100%.star").write_text("data_\n")
-    (project.root / "notes.txt").write_text("remember\n")
-    return project
 
 
 @pytest.mark.parametrize("zstd", [False, True])
@@ -94,6 +81,78 @@ def test_readable_without_staproj(done: Project, tmp_path: Path) -> None:
     assert plain == tree(done.root)
     assert set(states(Project.open(found / "data")).values()) == {"fresh"}
     assert verify_path(found)["ok"]
+
+
+def test_an_unpacked_archive_is_compared_with_its_manifests(done: Project, tmp_path: Path) -> None:
+    """A changed, a missing and an added file of an unpacked bag are all named."""
+    done.archives.write(tmp_path / "a.tar")
+    found = unpack(tmp_path / "a.tar", tmp_path / "x")
+    (found / "data" / "notes.txt").write_text("changed\n")
+    (found / "data" / "raw" / "TS_01.txt").unlink()
+    (found / "data" / "new.txt").write_text("new\n")
+    damage = {d["file"]: d["problem"] for d in verify_path(found)["damage"]}
+    assert set(damage) == {"notes.txt", "raw/TS_01.txt", "new.txt"}
+
+
+def test_links_odd_names_and_the_archive_itself(done: Project, tmp_path: Path) -> None:
+    """Links are not followed but named; raw data behind a link comes with --include-raw; DEST is no part."""
+    (tmp_path / "secret").write_text("not yours\n")
+    (done.root / "link").symlink_to(tmp_path / "secret")
+    (done.root / "odd\nname").write_text("x")
+    (tmp_path / "moved.txt").write_bytes((done.root / "raw" / "TS_01.txt").read_bytes())
+    (done.root / "raw" / "TS_01.txt").unlink()
+    (done.root / "raw" / "TS_01.txt").symlink_to(tmp_path / "moved.txt")
+    for number in (1, 2):
+        made = done.archives.write(done.root / f"a{number}.tar")
+        assert {e["path"] for e in made["left_out"]} == {"link", "odd\nname", "raw/TS_01.txt"}
+    listed = subprocess.run(["tar", "tf", done.root / "a2.tar"], capture_output=True, text=True, check=True)
+    assert "a2/data/a1.tar" in listed.stdout
+    assert "a2.tar" not in listed.stdout.replace("a2/data", "")
+    made = done.archives.write(tmp_path / "b.tar", include_raw=True)
+    assert {e["path"] for e in made["left_out"]} >= {"link"}
+    restore(tmp_path / "b.tar", tmp_path / "b")
+    assert (tmp_path / "b" / "raw" / "TS_01.txt").read_text() == "10\n"
+    assert not (tmp_path / "b" / "link").exists()
+
+
+def test_the_crate_of_an_archive_is_valid(done: Project, tmp_path: Path) -> None:
+    """Every file that the RO-Crate metadata names is in the archive with that size and digest."""
+    done.archives.write(tmp_path / "a.tar", without=["intermediate"])
+    found = unpack(tmp_path / "a.tar", tmp_path / "x") / "data"
+    graph = json.loads((found / "ro-crate-metadata.json").read_text())["@graph"]
+    files = [e for e in graph if e["@type"] == "File"]
+    assert len(files) > 5
+    for entry in files:
+        raw = (found / entry["@id"]).read_bytes()
+        assert "sha256" not in entry or entry["sha256"] == hashlib.sha256(raw).hexdigest()
+    absent = [e for e in graph if e["@id"].startswith("#absent/") and "stack.bin" in e["@id"]]
+    assert absent
+    assert all("sha256" in e for e in absent)
+
+
+def test_the_commands(done: Project, tmp_path: Path) -> None:
+    """archive, verify and restore on the command line: words, one JSON document, exit codes."""
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "staproj", *words]
+        return subprocess.run(line, cwd=done.root, capture_output=True, text=True, check=False)
+
+    made = call("archive", "../a.tar", "--without", "intermediate,raw", "--json")
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["files"] > 10
+    assert call("archive", "../a.tar").returncode == 2
+    assert call("archive", "../b.tar", "--without", "everything").returncode == 2
+    assert "every bit" in call("verify", "../a.tar").stdout
+    assert json.loads(call("verify", "--json").stdout)["ok"] is True
+    assert "restored" in call("restore", "../a.tar", "../back").stdout
+    assert call("restore", "../a.tar", "../back").returncode == 2
+    assert call("restore", "staproj.toml", "../other").returncode == 1
+    victim = next((tmp_path / "back").glob("runs/*-mean/out/map.bin"))
+    victim.chmod(0o644)
+    victim.write_bytes(b"12345678")
+    found = call("verify", "../back")
+    assert found.returncode == 4
+    assert victim.relative_to(tmp_path / "back").as_posix() in found.stdout
 
 
 def test_metadata_come_first(done: Project, tmp_path: Path) -> None:
@@ -233,69 +292,3 @@ def test_runs_that_are_not_complete(project: Project, tmp_path: Path) -> None:
     rows = {row["step"]: row["state"] for row in Project.open(tmp_path / "b").ls()}
     assert rows["shift"] == "failed"
     assert not list((tmp_path / "b").glob("runs/*/attempt-*"))
-
-
-@pytest.mark.parametrize("zstd", [False, True])
-def test_going_on_gives_the_same_bytes(
-    done: Project, tmp_path: Path, zstd: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Stopped after any file, an archive that is taken up again is that of an uninterrupted one."""
-    monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
-    monkeypatch.setattr("staproj.project.bag_stream._FRAME_MIN", 2048)
-    whole = tmp_path / "w" / "a.tar"
-    whole.parent.mkdir()
-    done.archives.write(whole, zstd=zstd)
-    wanted = whole.read_bytes()
-    calls = [0]
-    real = bag_write._Work._one
-    for stop_at in (1, 5, 17, 40, 80):
-        part = tmp_path / f"p{stop_at}" / "a.tar"
-        part.parent.mkdir()
-        calls[0] = 0
-
-        def stopping(self: Any, *args: Any, stop_at: int = stop_at) -> None:
-            calls[0] += 1
-            if calls[0] == stop_at:
-                raise KeyboardInterrupt
-            real(self, *args)
-
-        monkeypatch.setattr(bag_write._Work, "_one", stopping)
-        with pytest.raises(CancelledError):
-            done.archives.write(part, zstd=zstd)
-        monkeypatch.setattr(bag_write._Work, "_one", real)
-        with pytest.raises(UsageError, match="unfinished"):
-            done.archives.write(part, zstd=zstd)
-        with pytest.raises(UsageError, match="other options"):
-            done.archives.write(part, zstd=zstd, without=["raw"], resume=True)
-        done.archives.write(part, zstd=zstd, resume=True)
-        assert part.read_bytes() == wanted
-        assert [p.name for p in part.parent.iterdir()] == ["a.tar"]
-
-
-def test_killed_while_writing(done: Project, tmp_path: Path) -> None:
-    """Killed with signal 9 at random moments, an archive can always be finished, and is whole then."""
-    (done.root / "big.bin").write_bytes(bytes(range(256)) * 200_000)
-    code = (
-        "import os, sys; from pathlib import Path; from staproj.api.archives import Archives\n"
-        "from staproj.project import bag_write; bag_write._MARK_S = 0.0\n"
-        "def tell(done, total, what):\n"
-        "    if done > float(sys.argv[3]) * total: os.kill(os.getpid(), 9)\n"
-        "Archives(Path(sys.argv[1])).write(sys.argv[2], zstd=sys.argv[4] == 'z', resume=True, tell=tell)"
-    )
-    for number, share in enumerate((0.0001, 0.001, 0.5, 0.9)):
-        target = tmp_path / f"k{number}.tar"
-        how = "z" if number % 2 else "-"
-        words = [sys.executable, "-c", code, str(done.root), str(target), str(share), how]
-        child = subprocess.run(words, check=False)
-        assert child.returncode == -9
-        assert not target.exists()
-        done.archives.write(target, zstd=how == "z", resume=True)
-        assert verify_path(target)["ok"]
-
-
-def test_progress_only_rises(done: Project, tmp_path: Path) -> None:
-    """Progress is told in bytes, never falls, and ends at the total."""
-    told: list[tuple[int, int]] = []
-    made = done.archives.write(tmp_path / "a.tar", tell=lambda n, total, what: told.append((n, total)))
-    assert [n for n, _ in told] == sorted(n for n, _ in told)
-    assert told[-1] == (made["payload_bytes"], made["payload_bytes"])
