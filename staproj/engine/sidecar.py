@@ -149,7 +149,10 @@ def _stays_below(name: str) -> bool:
 
 
 def _is_other(file: Path, entry: Mapping[str, Any]) -> bool:
-    return not file.is_file() or _Hashed(file).differs(entry)
+    try:
+        return not file.is_file() or _Hashed(file).differs(entry)
+    except OSError:  # a name that no file can have, or nobody may read it
+        return True
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -165,11 +168,19 @@ def read(path: Path) -> dict[str, Any] | None:
     files, runs = found.get("files"), found.get("runs")
     if not isinstance(files, dict) or not isinstance(runs, list):
         return None
-    found["files"] = {name: entry for name, entry in files.items() if _is_entry(entry)}
-    found["runs"] = [run for run in runs if _is_run(run)]
-    known = found.get("environments")
-    found["environments"] = known if isinstance(known, dict) else {}
-    found["raw"] = [part for part in _list(found.get("raw")) if isinstance(part, dict) and "path" in part]
+    found["files"] = {name: _entry_of(entry) for name, entry in files.items() if _is_entry(entry)}
+    found["runs"] = [_run_of(run) for run in runs if _is_run(run)]
+    found["raw"] = [
+        {"path": part["path"], "fingerprint": str(part.get("fingerprint"))}
+        for part in _list(found.get("raw"))
+        if isinstance(part, dict) and isinstance(part.get("path"), str)
+    ]
+    found["environments"] = {
+        name: env for name, env in _table(found.get("environments")).items() if isinstance(env, dict)
+    }
+    project = _table(found.get("project"))
+    found["project"] = {key: project[key] for key in ("name", "uuid") if isinstance(project.get(key), str)}
+    found["absent"] = [run for run in _list(found.get("absent")) if isinstance(run, str)]
     return found
 
 
@@ -223,20 +234,21 @@ def _told(record: Mapping[str, Any], place: Path, name: str | None, path: Path) 
     start = entry.get("run")
     runs = record["runs"]
     wanted = _behind(runs, start) if start else {run["run"] for run in runs}
+    chain = [run for run in runs if run["run"] in wanted]
     return {
         "file": str(path),
         "run": start,
         "item": entry.get("item"),
         "artifact": {"port": entry.get("port"), "kind": entry.get("kind"), "sha256": entry.get("sha256")},
-        "chain": [run for run in runs if run["run"] in wanted],
+        "chain": chain,
         "raw": record["raw"],
         "environments": record["environments"],
-        "absent": _list(record.get("absent")),
+        "absent": record["absent"],
         "sidecar": str(place),
         "entry": name,
         "export": record.get("export"),
-        "project": record.get("project"),
-        "cost": record.get("cost"),
+        "project": record["project"],
+        "cost": provenance.cost(_costs(run) for run in chain),
     }
 
 
@@ -270,6 +282,53 @@ def _is_run(run: Any) -> bool:
             isinstance(entry, dict) and "value" in entry and "layer" in entry for entry in params.values()
         )
     )
+
+
+def _entry_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry of a file with what is of the right type; the rest is unknown."""
+    words = {key: entry.get(key) for key in ("run", "port", "kind", "item", "output")}
+    size = entry.get("size")
+    return {
+        **{key: value if isinstance(value, str) else None for key, value in words.items()},
+        "sha256": entry["sha256"],
+        "size": size if isinstance(size, int) and not isinstance(size, bool) else None,
+    }
+
+
+def _run_of(run: dict[str, Any]) -> dict[str, Any]:
+    """Return a run with what its readers look at in the right type."""
+    environment, who = run.get("environment"), run.get("who")
+    return {
+        **run,
+        "environment": environment if isinstance(environment, str) else None,
+        "who": who if isinstance(who, str) else None,
+        "software": _table(run.get("software")),
+    }
+
+
+def _costs(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the cost of a chain is summed from."""
+    numbers = {key: _number_of(run.get(key)) for key in ("wall_s", "cpu_s", "peak_rss_bytes")}
+    earlier = _table(run.get("earlier"))
+    taken = {
+        item: {"run": part["run"], **{key: _number_of(part.get(key)) for key in ("wall_s", "cpu_s")}}
+        for item, part in _table(run.get("reused_from")).items()
+        if isinstance(part, dict) and isinstance(part.get("run"), str)
+    }
+    return {
+        **{key: run[key] for key in ("run", "step", "stage")},
+        **numbers,
+        "earlier": {key: _number_of(earlier.get(key)) for key in ("wall_s", "cpu_s")} if earlier else None,
+        "reused_from": taken,
+    }
+
+
+def _number_of(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _list(value: Any) -> list[Any]:
