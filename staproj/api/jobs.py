@@ -75,7 +75,7 @@ class Jobs:
         sets: Mapping[str, Any] | None = None,
         jobs: int = 1,
     ) -> dict[str, Any]:
-        """Return what steps will take: steps, wall_s, bytes, unknown_time, unknown_bytes, free_bytes.
+        """Return what steps will take: steps, wall_s, bytes, unknown_time, unknown_bytes, free_bytes, fits.
 
         Sums are of what is known; the lists name the steps of which nothing is.
         """
@@ -85,13 +85,15 @@ class Jobs:
         view = View.open(self.root)
         view = View.open(self.root, intent.changes_for(view, sets or {}, items))
         found = [step.as_dict() for step in estimate.estimate(view, steps, jobs=jobs)]
+        needed, free = sum(step["bytes"] or 0 for step in found), estimate.free_bytes(self.root)
         return {
             "steps": found,
             "wall_s": sum(step["wall_s"] or 0.0 for step in found),
-            "bytes": sum(step["bytes"] or 0 for step in found),
+            "bytes": needed,
             "unknown_time": [step["step"] for step in found if step["wall_s"] is None],
             "unknown_bytes": [step["step"] for step in found if step["bytes"] is None],
-            "free_bytes": estimate.free_bytes(self.root),
+            "free_bytes": free,
+            "fits": needed <= free,
         }
 
     def check(
@@ -116,11 +118,11 @@ class Jobs:
         from staproj.engine.slots import Need, Slots
 
         limits = machine.limits()
-        memory = max((step["memory_bytes"] or 0 for step in expected["steps"]), default=0)
+        found = [known for step in expected["steps"] if (known := estimate.of_plain(step)) is not None]
+        memory = max((step.memory_bytes or 0 for step in found), default=0)
         cpus = max(threads or 1, jobs)
         need = Need(cpus, 0 if force else memory, 1 if device == "gpu" else 0)
         Slots(limits, machine.state_dir()).check(need)
-        found = [estimate.Estimate(**step) for step in expected["steps"]]
         return estimate.check_space(self.root, found, force=force)
 
     def all(self, newest: int | None = None) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from staproj.project.layout import RunDir
 
 LOOK_BACK = 8
 SMALL_BYTES = 1_000_000
+MOST = 1e18
 _BULKY = (Kind.TILT_SERIES, Kind.TOMOGRAMS, Kind.MAP, Kind.HALF_MAPS, Kind.MASK)
 _SAME_SIZE = {Kind.TILT_SERIES: (Kind.TILT_SERIES,), Kind.MASK: (Kind.MAP, Kind.HALF_MAPS, Kind.MASK)}
 
@@ -57,6 +58,24 @@ class Estimate:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return dict(vars(self))
+
+
+def of_plain(told: Any) -> Estimate | None:
+    """Undo :meth:`Estimate.as_dict`; ``None`` for what is none (the file may be from elsewhere)."""
+    if not isinstance(told, dict) or not isinstance(told.get("step"), str):
+        return None
+    numbers = {name: told.get(name) for name in ("wall_s", "bytes", "memory_bytes")}
+    for value in numbers.values():
+        if value is not None and not (isinstance(value, int | float) and 0 <= value < MOST):
+            return None
+    size, memory = numbers["bytes"], numbers["memory_bytes"]
+    return Estimate(
+        told["step"],
+        1,
+        numbers["wall_s"],
+        None if size is None else int(size),
+        None if memory is None else int(memory),
+    )
 
 
 def estimate(view: View, steps: Sequence[str], *, jobs: int = 1) -> list[Estimate]:

@@ -114,6 +114,11 @@ def plan_lines(results: Sequence[Mapping[str, Any]], expected: Mapping[str, Any]
         _sum_line("time", expected["wall_s"], expected["unknown_time"], duration),
         _sum_line("disk", expected["bytes"], expected["unknown_bytes"], size)
         + f"; {size(expected['free_bytes'])} are free",
+        *(
+            []
+            if expected["fits"]
+            else ["the disk cannot hold this: `staproj run` refuses, unless with --force"]
+        ),
     ]
 
 

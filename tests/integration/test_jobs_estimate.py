@@ -68,6 +68,7 @@ def test_history_of_the_stage_scales_with_the_items(project: Project, call: Call
     text, _ = call("run", "shift", "--dry-run", "--set", "shift.offset_px=9")
     assert "would run 1 of 2 steps; the other is fresh" in text
     assert "are free" in text
+    assert "cannot hold" not in text
 
 
 def test_only_what_must_be_made_counts(project: Project, call: Call) -> None:
@@ -97,6 +98,8 @@ def test_a_disk_that_is_too_small_is_refused(
     assert "the disk cannot hold this" in err
     assert "0.0 MB are free" in err
     assert "shift" in err
+    text, _ = call("run", "shift", "--set", "shift.offset_px=9", "--dry-run")
+    assert "the disk cannot hold this: `staproj run` refuses" in text
     assert sorted(path.name for path in (project.root / "runs").iterdir()) == before
     assert not project.jobs.all()
     _, err = call("run", "shift", "--set", "shift.offset_px=9", "--force", "--note", "why not")

@@ -172,6 +172,9 @@ def resume(
     run: Annotated[str | None, Parameter(help="The interrupted run; the newest one without.")] = None,
     /,
     *,
+    threads: Threads = None,
+    jobs: Annotated[int | None, Parameter(help="Tilt series at the same time; as before without.")] = None,
+    force: Force = False,
     detach: Detach = False,
     quiet: Quiet = False,
     project: ProjectDir = None,
@@ -184,12 +187,13 @@ def resume(
         data: dict[str, Any] = {"project": str(opened.root), "resumed": None, "steps": []}
         output.emit(data, "nothing was interrupted: there is nothing to resume", as_json=json)
         return
+    plan |= {name: value for name, value in (("threads", threads), ("jobs", jobs)) if value is not None}
     expected = {"steps": plan.pop("expected", [])}
     start = _Start(opened, "resume", plan, expected, quiet=quiet, json=json)
     if detach:
-        start.detached()
+        start.detached(force=force)
         return
-    results = start.followed()
+    results = start.followed(force=force)
     data = {"project": str(opened.root), "resumed": plan["run"], "steps": results}
     output.emit(data, report.result_rows(results), as_json=json, fit=True)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from staproj.engine.jobs import record
 from staproj.errors import LockedError, StaprojError, StorageError, UsageError
-from staproj.project import runs
+from staproj.project import atomic, runs
 from staproj.project.layout import JobDir, Layout, RunDir
 
 
@@ -46,7 +46,11 @@ def plan(layout: Layout, run: str | None) -> dict[str, Any] | None:
 def _of_job(job: JobDir) -> dict[str, Any]:
     asked = record.read(job)
     own = {"original": asked["kind"]} if asked["kind"] != "resume" else {}
-    return {**_checked(asked["arguments"]), **own, "expected": asked.get("expected") or []}
+    told = asked.get("expected")
+    done = {event.get("step") for event in atomic.read_lines(job.events) if event.get("kind") == "step-done"}
+    left = [step for step in told if isinstance(step, dict)] if isinstance(told, list) else []
+    left = [step for step in left if step.get("step") not in done]
+    return {**_checked(asked["arguments"]), **own, "expected": left}
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {

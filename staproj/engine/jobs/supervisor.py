@@ -136,8 +136,8 @@ def _how_it_ended(code: int) -> str:
 def _advice(code: int, *, asked: bool) -> str:
     if code == -signal.SIGKILL and not asked:
         return (
-            "the system kills what needs more memory than there is; `staproj resume` goes on, "
-            "perhaps with fewer --jobs"
+            "`staproj resume` goes on where it stopped; if nobody killed it, memory ran out: "
+            "then with fewer --jobs"
         )
     return "`staproj resume` goes on where it stopped"
 
