@@ -34,6 +34,14 @@ def bring_back_inputs(
     view: View, expected: Expected, items: Collection[str] | None, options: Options, *, reuse: bool = True
 ) -> list[str]:
     """Put back what a step is going to read: inputs of tilt series that are not finished already."""
+    wanted = inputs_gone(view, expected, items, reuse=reuse)
+    return bring_back_units(view, wanted, options) if wanted else []
+
+
+def inputs_gone(
+    view: View, expected: Expected, items: Collection[str] | None, *, reuse: bool = True
+) -> list[Unit]:
+    """Return what a step is going to read and what is not there."""
     asked = Recreation(view)
     image = expected.image
     among = outputs.candidates(view, expected.node.name)
@@ -49,7 +57,7 @@ def bring_back_inputs(
             if outputs.find_finished(view, among, key, item) is not None:
                 continue
         wanted.update(dict.fromkeys(gone))
-    return bring_back_units(view, list(wanted), options) if wanted else []
+    return list(wanted)
 
 
 def bring_back_units(view: View, units: Sequence[Unit], options: Options) -> list[str]:
@@ -67,8 +75,18 @@ def bring_back_units(view: View, units: Sequence[Unit], options: Options) -> lis
                 back.extend(_put_back(view, shop, result.unit, left.missing(result.unit)))
 
         remake(view, lacking, options, recreation=left, each=put_back)
+    for run in {unit[0] for unit in units}:
+        _tidy(view, run)
     view.memo.clear()  # what was found missing is there again
     return back
+
+
+def _tidy(view: View, run: str) -> None:
+    """Take outputs that are there off the list of cleared ones: a stop may have come in between."""
+    directory = view.run(run)
+    there = [path for path in cleared.cleared_paths(directory) if (directory.out / path).is_file()]
+    if there:
+        cleared.remove(directory, there)
 
 
 def _from_trash(view: View, units: Iterable[Unit]) -> list[str]:

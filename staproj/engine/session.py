@@ -34,6 +34,7 @@ class StepResult:
 
     ``action``: "fresh" nothing to do; "run"; "adopt" an earlier run with the same key stands again; "kept"
     this version cannot tell whether it is up to date, so it is left; "skipped" something it needs failed.
+    ``brings_back`` (dry run): runs whose outputs were cleared and are made again first, as it reads them.
     """
 
     step: str
@@ -43,6 +44,7 @@ class StepResult:
     wall_s: float = 0.0
     verdict: str = ""
     reasons: list[dict[str, Any]] = field(default_factory=list)
+    brings_back: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``run --json`` shows."""
@@ -54,6 +56,7 @@ class StepResult:
             "wall_s": self.wall_s,
             "verdict": self.verdict,
             "reasons": self.reasons,
+            "brings_back": self.brings_back,
         }
 
 
@@ -270,7 +273,10 @@ def _dry_run(view: View, order: Sequence[str], items: Sequence[str] | None) -> l
         if not verdict.fresh and above_fresh and expected is not None and items is None:
             action = "adopt" if heads.find_adoptable(view, name, expected) else "run"
         reasons = [reason.as_dict() for reason in verdict.reasons]
-        results.append(StepResult(name, action, verdict.run, reasons=reasons))
+        gone = bring_back.inputs_gone(view, expected, items) if action == "run" and expected else []
+        stays = {p for p in parents if p not in verdicts or not verdicts[p].outdated}
+        back = sorted({unit[0] for unit in gone if view.run(unit[0]).name.step in stays})
+        results.append(StepResult(name, action, verdict.run, reasons=reasons, brings_back=back))
     view.prints.save()
     return results
 

@@ -101,6 +101,8 @@ def plan_lines(results: Sequence[Mapping[str, Any]], expected: Mapping[str, Any]
         why = reasons_in_short(result["reasons"])
         if not why and step is not None and result["run"] is None:
             why = "never run"
+        if result.get("brings_back"):
+            why = f"{why}; makes deleted outputs of {', '.join(result['brings_back'])} again first"
         rows.append([result["step"], result["action"], *takes, why])
     made = sum(result["action"] in {"run", "adopt"} for result in results)
     lines = table(["step", "", "time", "disk", "why"], rows)
