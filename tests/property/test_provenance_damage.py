@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from pathlib import Path
@@ -49,7 +50,7 @@ def test_no_sidecar_brings_lineage_down(exported: tuple[Path, Any], data: st.Dat
         target = damaged
         for key in way[:-1]:
             target = target[key]
-        target[way[-1]] = data.draw(STRANGE)
+        target[way[-1]] = copy.deepcopy(data.draw(STRANGE))  # lists among them are shared
     (folder / "provenance.json").write_text(json.dumps(damaged, allow_nan=True))
     for path in (folder / "map.bin", folder):
         told = sidecar.find(path)
