@@ -18,6 +18,7 @@ from staproj.project.bag_write import write_bag
 from staproj.project.layout import MANIFEST, Layout, find_root
 
 Tell = Callable[[int, int, str], None]
+_PACKED = (".zst", ".zstd", ".gz", ".tgz", ".bz2", ".xz", ".zip", ".7z")
 CRATE_RUNS, CRATE_FILES = 500, 20_000
 
 
@@ -62,6 +63,12 @@ class Archives:
         asked = [text.strip() for part in runs for text in part.split(",") if text.strip()] if runs else None
         if "raw" in names and include_raw:
             raise UsageError("--without raw and --include-raw exclude each other", hint="give one of them")
+        if target.suffix.lower() in _PACKED and not (zstd and target.suffix.lower() in (".zst", ".zstd")):
+            raise UsageError(
+                f"an archive is a tar file, and {target.suffix} stands for a compressed one",
+                where=str(target),
+                hint="name it .tar, or .tar.zst with --zstd",
+            )
         if not target.parent.is_dir():
             raise UsageError("there is no such directory", where=str(target.parent))
         options = {

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from staproj.errors import StaprojError, UsageError
+from staproj.errors import StaprojError, StorageError, UsageError
 from staproj.project import atomic, bag, checks, runs, versions
 from staproj.project.bag import Entry
 from staproj.project.layout import Layout, RunDir
@@ -58,6 +58,15 @@ class Selection:
         if not self.usable(name):
             return None
         source = f"{self.layout.root}/{stored}"
+        if not os.access(source, os.R_OK):
+            if not self.keep_going:
+                raise StorageError(
+                    "a file of the project cannot be read",
+                    where=stored,
+                    hint="ask its owner for permission; --keep-going leaves such files out and says so",
+                )
+            self.leave_out(stored, "no permission to read it")
+            return None
         return Entry(name, facts.st_size, facts.st_mtime_ns, source, sha256=sha256.removeprefix("sha256:"))
 
     def text(self, stored: str, text: str, mtime_ns: int | None = None) -> Entry:

@@ -32,6 +32,7 @@ Tell = Callable[[int, int, str], None]
 _CHUNK = 4 << 20
 _MARK_BYTES = 1 << 30
 _MARK_S = 20.0
+_TELL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class _Work:
         self.safe = self.marked = (0, 0)
         self.lines: list[str] = []
         self.marked_when = (0, time.monotonic())
+        self.told_when = 0.0
 
     @contextmanager
     def locked(self, *, resume: bool) -> Iterator[None]:
@@ -233,7 +235,7 @@ class _Work:
         return Member(f"{self.head['bag']}/{plain.name}", plain.size, plain.mtime)
 
     def _one(self, entry: Entry, sink: Sink, pool: ThreadPoolExecutor) -> None:
-        self.tell(min(self.done, self.total), self.total, entry.name)
+        self._say(self.done, entry.name)
         headers = header(self._member(entry))
         sink.write(headers)
         if entry.text is not None:
@@ -261,7 +263,14 @@ class _Work:
 
     def _tell_within(self, entry: Entry) -> Callable[[int], None]:
         """Return what is called with the bytes of a large file that are done."""
-        return lambda done: self.tell(min(self.done + done, self.total), self.total, entry.name)
+        return lambda done: self._say(self.done + done, entry.name)
+
+    def _say(self, done: int, what: str) -> None:
+        """Tell how far it is, a few times a second."""
+        now = time.monotonic()
+        if now - self.told_when >= _TELL_S:
+            self.told_when = now
+            self.tell(min(done, self.total), self.total, what)
 
     def _note(self, entry: Entry, headers: bytes, digest: str, problem: str) -> None:
         """Count a file that is in the archive."""

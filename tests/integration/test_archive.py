@@ -39,9 +39,11 @@ def unpack(archive: Path, into: Path) -> Path:
 def test_what_goes_in_comes_out(done: Project, tmp_path: Path, zstd: bool) -> None:
     """A restored project has the same files with the same bytes, times of outputs, and nothing is stale."""
     archive = tmp_path / ("a.tar.zst" if zstd else "a.tar")
+    before = {path: path.stat().st_mtime_ns for path in done.root.rglob("*")}
     made = done.archives.write(archive, zstd=zstd)
     assert made["left_out"] == []
     assert verify_path(archive)["ok"]
+    assert before == {path: path.stat().st_mtime_ns for path in done.root.rglob("*")}
     restore(archive, tmp_path / "b")
     assert tree(tmp_path / "b") == tree(done.root)
     back = Project.open(tmp_path / "b")
@@ -51,6 +53,19 @@ def test_what_goes_in_comes_out(done: Project, tmp_path: Path, zstd: bool) -> No
     twin = tmp_path / "b" / first.relative_to(done.root)
     assert (twin.stat().st_mtime_ns, twin.stat().st_mode) == (first.stat().st_mtime_ns, first.stat().st_mode)
     assert not [p for p in tmp_path.iterdir() if ".part" in p.name]
+
+
+def test_zstd_holds_the_same_tar(done: Project, tmp_path: Path) -> None:
+    """What a zstd program unpacks is bit for bit the uncompressed archive, whenever it was written."""
+    zstandard = pytest.importorskip("zstandard")
+    done.archives.write(tmp_path / "a.tar.zst", zstd=True)
+    done.archives.write(tmp_path / "a.tar")
+    with (tmp_path / "a.tar.zst").open("rb") as handle:
+        reader = zstandard.ZstdDecompressor().stream_reader(handle, read_across_frames=True)
+        assert reader.read() == (tmp_path / "a.tar").read_bytes()
+    for wrong in ("b.tar.gz", "b.tar.zst"):
+        with pytest.raises(UsageError, match="compressed"):
+            done.archives.write(tmp_path / wrong)
 
 
 def test_the_next_run_of_a_restored_project_has_a_new_number(done: Project, tmp_path: Path) -> None:
