@@ -26,7 +26,7 @@ from staproj.project.atomic import storage_errors
 from staproj.project.process import is_alive, this_process, user_name
 
 _POLL_S = 0.005
-_POLL_MAX_S = 0.05
+_POLL_MAX_S = 0.02
 _UNOWNED_GRACE_S = 5.0
 _RECORD = "owner.json"
 _RECORD_MAX = 65_536
@@ -142,6 +142,8 @@ def leftovers(private: Path) -> list[Path]:
 def _take(ready: Path, path: Path, deadline: float) -> None:
     """Give the prepared directory the name of the lock, as soon as nobody has it."""
     wait_s = _POLL_S
+    if len(list(path.parent.glob(f"{WAITING}*"))) > 1:
+        time.sleep(_POLL_MAX_S)  # others were here first: who has just let go would always win
     while True:
         try:
             if not _is_empty(path):
