@@ -43,9 +43,9 @@ def what_made(path_or_run: str | Path, root: Path | None) -> dict[str, Any]:
     path = Path(text)
     if root is not None and not path.exists() and (root / text).exists():
         path = root / text
-    if root is not None and not path.exists():
+    if root is not None and (not path.exists() or (path.is_dir() and "/" not in text)):
         view = View.open(root)
-        if listing.is_run(text) or text in view.graph.nodes:
+        if listing.is_run(text) or text in view.graph.nodes:  # a step may be called as a folder is
             return lineages.lineage(view, listing.head_or_run(view, text)) | {"source": "run"}
     try:
         home, run, file = lineages.locate(path)

@@ -68,6 +68,8 @@ def test_outputs_are_known_by_their_place(
         assert (found["run"], found["changed"]) == ("r0006", False)
         assert runs_of(found) == CHAIN
         assert [Path(raw["path"]).name for raw in found["raw"]] == ["TS_01.txt", "TS_02.txt", "TS_03.txt"]
+    (ran.root / "copy").mkdir()  # a folder called as a step is
+    assert runs_of(what_made("copy", ran.root)) == CHAIN
     file.write_bytes(b"something else of other length")
     assert what_made(file, None)["changed"] is True
 
