@@ -249,12 +249,12 @@ class Project:
         """Say why a step is in its state, and (``changes``) how its head differs from the run before it."""
         return listing.why_of(View.open(self.root), step_or_run)
 
-    def diff(self, *runs: str) -> dict[str, Any]:
+    def diff(self, *runs: str, curve: str | None = None) -> dict[str, Any]:
         """Return what differs between two or more runs: parameters with layer, inputs, FSC curves."""
         from staproj.engine import compare
 
         view = View.open(self.root)
-        return compare.diff(view, [listing.head_or_run(view, run) for run in runs])
+        return compare.diff(view, [listing.head_or_run(view, run) for run in runs], curve=curve)
 
     def lineage(self, path_or_run: str | Path) -> dict[str, Any]:
         """Say how a file (any path, from any directory) or a run was made, down to the raw data.

@@ -7,19 +7,24 @@ from typing import Any
 
 from staproj.engine import lineage
 from staproj.engine.view import View
-from staproj.errors import StaprojError
+from staproj.errors import StaprojError, UsageError
 
 FSC_THRESHOLD = 0.143
 _FREQUENCY = "frequency_per_angstrom"
 GROUPS = ("stage", "params", "inputs", "data", "items", "software", "metrics", "outputs")
 
 
-def diff(view: View, runs: Sequence[str]) -> dict[str, Any]:
+def diff(view: View, runs: Sequence[str], *, curve: str | None = None) -> dict[str, Any]:
     """Return what differs between runs, and nothing that is the same.
 
     Two runs: ``{"runs", "steps", "stage", "params", …}``, each group a list of ``{"field", "old", "new"}``.
     More: ``{"runs", "steps", "rows": [{"group", "field", "values", "layers"}]}``. ``curves`` holds FSC curves
-    that all have under the same name, see :func:`curves_of`.
+    that all have under the same name (or those called ``curve``), see :func:`curves_of`.
+
+    Raises
+    ------
+    UsageError
+        If not all runs have a curve of that name.
     """
     names = [view.run(run).id for run in runs]
     if len(names) == 2:
@@ -27,7 +32,13 @@ def diff(view: View, runs: Sequence[str]) -> dict[str, Any]:
     else:
         found = {"runs": names, "steps": [str(view.spec(run)["step"]) for run in names]}
         found["rows"] = _rows([_fields(view, run) for run in names])
-    found["curves"] = [curve for curve in curves_of(view, names) if not curve["equal"]]
+    shared = curves_of(view, names, name=curve)
+    if curve is not None and not shared:
+        raise UsageError(
+            f"{', '.join(names)} do not all have a curve {curve!r}",
+            hint=f"`staproj show {names[0]} --metrics` lists the curves of a run",
+        )
+    found["curves"] = [one for one in shared if curve is not None or not one["equal"]]
     return found
 
 

@@ -108,8 +108,8 @@ class Verdict:
 
     @property
     def fresh(self) -> bool:
-        """Tell whether there is nothing to do (and nothing going on)."""
-        return not self.to_do and self.state not in (RUNNING, QUEUED)
+        """Tell whether there is nothing to do (a rerun of what is good may be going on)."""
+        return not self.to_do
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry of ``status --json``."""

@@ -28,9 +28,10 @@ def diff_lines(diff: Mapping[str, Any]) -> list[str]:
                 values = [_with_layer(entry[side], entry.get(f"{side}_layer")) for side in ("old", "new")]
                 rows.append([entry["field"], *values])
             lines += ["", group, *table(["", old, new], rows, indent=2)] if rows else []
-    for curve in diff.get("curves", [])[:1]:
+    curves = diff.get("curves", [])
+    for curve in [one for one in curves if not one["fsc"]] or curves[:1]:
         lines += ["", *curve_lines(curve)]
-    lines += resolution_rows(diff.get("curves", [])[1:])
+    lines += resolution_rows([one for one in curves if one["fsc"]][1:])
     return lines if len(lines) > 1 else [*lines, "no difference"]
 
 

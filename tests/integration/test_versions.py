@@ -179,6 +179,9 @@ def test_diff_of_three_runs_is_a_table_of_what_differs(told: Told, project: Proj
     assert rows["metrics", "TS_01.mean_px"]["values"] == [12.0, 16.0, 17.0]
     assert ("params", "rounded") not in rows
     assert "which runs" in told("diff", "r0002", code=2)["message"]
+    ramps = told("diff", "r0002", "r0007", "--curve", "ramp")["curves"]
+    assert [(one["item"], len(one["lines"])) for one in ramps] == [(f"TS_0{n}", 2) for n in (1, 2, 3)]
+    assert "curve 'rmap'" in told("diff", "r0002", "r0007", "--curve", "rmap", code=2)["message"]
     lines = compare_report.diff_lines(found)
     assert any(line.split()[:2] == ["offset_px", "2"] for line in lines)
 

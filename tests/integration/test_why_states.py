@@ -180,6 +180,16 @@ def test_a_run_that_is_going_on_says_how_far_it_is(project: Project, event: str)
         project.run()
 
 
+def test_a_rerun_that_is_going_on_does_not_keep_the_rest_from_running(project: Project):
+    """The head of the step is good meanwhile: other steps are brought up to date beside it."""
+    project.run()
+    run = runs.reserve(Layout(project.root), "shift")
+    runs.note_started(run, 1)
+    assert (step_of(project, "shift")["state"], step_of(project, "shift")["to_do"]) == ("running", False)
+    done = {d["step"]: d["action"] for d in project.run(sets={"other.weight": 2})}
+    assert (done["shift"], done["other"]) == ("fresh", "run")
+
+
 def test_every_state_has_a_word_of_the_list(project: Project):
     """Only words of the list are ever given as a state."""
     assert set(states(project).values()) <= set(why.STATES)

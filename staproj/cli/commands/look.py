@@ -99,13 +99,14 @@ def why(
 
 def diff(
     *runs: Annotated[str, Parameter(help="Two or more: a run, or a step (its head); the old one first.")],
+    curve: Annotated[str | None, Parameter(help="Draw this curve of all of them; FSC without.")] = None,
     project: ProjectDir = None,
     json: Json = False,
 ) -> None:
     """Compare runs: parameters, inputs, raw data, software, metrics, outputs, FSC curves."""
     if len(runs) < 2:
         raise UsageError("which runs?", hint="staproj diff OLD NEW, or more than two")
-    data = Project.open(project or ".").diff(*runs)
+    data = Project.open(project or ".").diff(*runs, curve=curve)
     output.emit(data, [] if json else compare_report.diff_lines(data), as_json=json)
 
 
