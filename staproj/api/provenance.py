@@ -11,7 +11,7 @@ from staproj.engine import lineage as lineages
 from staproj.engine import provenance, sidecar
 from staproj.engine.view import View
 from staproj.errors import ProjectError, UsageError
-from staproj.project import atomic
+from staproj.project import atomic, cleared
 from staproj.project.layout import find_root
 
 
@@ -41,7 +41,7 @@ def what_made(path_or_run: str | Path, root: Path | None) -> dict[str, Any]:
     """
     text = str(path_or_run)
     path = Path(text)
-    if root is not None and not path.exists() and (root / text).exists():
+    if root is not None and not path.exists() and ((root / text).exists() or text.startswith("runs/")):
         path = root / text
     if root is not None and (not path.exists() or (path.is_dir() and "/" not in text)):
         view = View.open(root)
@@ -55,6 +55,14 @@ def what_made(path_or_run: str | Path, root: Path | None) -> dict[str, Any]:
             raise unknown from None
         return found
     told = lineages.lineage(View.open(home), run.id, file)
+    if not path.exists():
+        if told["artifact"] is None:
+            raise UsageError(
+                "there is no such file, and its run made none of this name",
+                where=str(path),
+                hint=f"`staproj show {run.id}` lists its files",
+            )
+        told["gone"] = "cleared" if file in cleared.cleared_paths(run) else "missing"
     if file and told["artifact"] is None and path.is_file():  # put among the outputs later: perhaps a copy
         told = _elsewhere(path, home) or told
     return {"source": "run"} | told

@@ -19,6 +19,8 @@ from staproj.project.layout import RUN_NAME, RunDir, find_root
 def locate(path: Path) -> tuple[Path, RunDir, str | None]:
     """Return project, run and (below ``out/``) relative name of a file anywhere in a project.
 
+    A path below a run need not exist: its record may still speak of it.
+
     Raises
     ------
     UsageError
@@ -27,7 +29,10 @@ def locate(path: Path) -> tuple[Path, RunDir, str | None]:
     absolute = Path(os.path.abspath(path))
     if not absolute.exists():
         absolute = Path(os.path.realpath(path))
-    if not absolute.exists():
+    run_is_there = any(
+        p.parent.name == "runs" and RUN_NAME.match(p.name) and p.is_dir() for p in absolute.parents
+    )
+    if not absolute.exists() and not run_is_there:
         raise UsageError(
             "there is no such file", where=str(path), hint="give a file below runs/*/out, or a run"
         )

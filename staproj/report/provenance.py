@@ -38,6 +38,8 @@ def what_made_lines(told: Mapping[str, Any]) -> list[str]:
         head.append("  the same bytes as " + ", ".join(f"{use['run']} out/{use['file']}" for use in same[:4]))
         if len(same) > 4:
             head.append(f"  and {len(same) - 4} more")
+    if told.get("gone"):
+        head.append(f"  the file is {told['gone']}; its record says how it was made")
     if told.get("differing"):
         names = ", ".join(told["differing"][:6]) + (" ..." if len(told["differing"]) > 6 else "")
         head.append(f"  CHANGED or gone since: {names}")

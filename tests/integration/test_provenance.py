@@ -72,6 +72,12 @@ def test_outputs_are_known_by_their_place(
     assert runs_of(what_made("copy", ran.root)) == CHAIN
     file.write_bytes(b"something else of other length")
     assert what_made(file, None)["changed"] is True
+    file.unlink()
+    assert (runs_of(what_made(file, None)), what_made(file, None)["gone"]) == (CHAIN, "missing")
+    with pytest.raises(UsageError, match="none of this name"):
+        what_made(file.with_name("never.bin"), None)
+    with pytest.raises(UsageError, match="no such file"):
+        what_made(ran.root / "runs" / "r0099-copy" / "out" / "map.bin", None)
 
 
 def test_a_map_that_left_is_known_when_its_project_is_gone(ran: Project, tmp_path: Path) -> None:
