@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from staproj.engine import runlog
 from staproj.engine.checkpoints import Checkpoints
-from staproj.engine.view import match_files
 from staproj.errors import CancelledError
+from staproj.project.patterns import match_files
 from staproj.project.record import PREVIEW_MAX_PX, Curve, ItemRecord
 from staproj.units import Unit
 

@@ -5,8 +5,6 @@ Reads small text files and ``stat`` only; raw data is read where its fingerprint
 
 from __future__ import annotations
 
-import glob
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from staproj.project.accepted import Accepted
 from staproj.project.fingerprints import Fingerprints
 from staproj.project.layout import Layout, RunDir, RunName, templates_dir
 from staproj.project.manifest import Change, Manifest, suggestion
+from staproj.project.patterns import match_files
 from staproj.stages import registry
 
 RECORD_FORMAT = 1
@@ -362,13 +361,6 @@ def patterns_of(value: Any) -> list[str]:
     if value is None or value == "":
         return []
     return [value] if isinstance(value, str) else [str(part) for part in value]
-
-
-def match_files(root: Path, pattern: str) -> list[Path]:
-    """Return the files a pattern matches, sorted, absolute; relative patterns start at the project."""
-    full = os.path.join(root, os.path.expanduser(pattern))  # noqa: PTH111, PTH118 - wildcards stay
-    found = glob.glob(full, recursive=True) if glob.has_magic(full) else [full]  # noqa: PTH207
-    return sorted(Path(os.path.abspath(path)) for path in found if os.path.isfile(path))  # noqa: PTH113
 
 
 def _key_values(values: Mapping[str, Any], names: tuple[str, ...], data: Mapping[str, Any]) -> dict[str, Any]:
