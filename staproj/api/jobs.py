@@ -48,7 +48,11 @@ class Jobs:
 
         require_writable(self.layout)
         job = record.create(self.layout, kind, arguments, command=command, expected=expected)
-        launch.start(self.layout, job)
+        try:
+            launch.start(self.layout, job)
+        except KeyboardInterrupt:  # it may run already
+            follow.ask_to_stop(self.layout, job)
+            raise
         return job.id
 
     def follow(

@@ -77,7 +77,9 @@ class _Look:
             told = now["progress"]
             step = {"left_s": told["step_left_s"], "unknown": []}
             self._progress.expect(
-                (told["step_elapsed_s"], time_left(step)), (told["elapsed_s"], time_left(told)), waits
+                (told["step_elapsed_s"], time_left(step)),
+                (told["elapsed_s"], time_left(told)),
+                "waits for its turn" if waits else "",
             )
         if waits and not self._told:
             self._told = True

@@ -239,4 +239,4 @@ class Slots:
 def _name(ticket: Ticket) -> str:
     about = ticket.about
     run = " ".join(str(about[key]) for key in ("run", "step") if about.get(key))
-    return f"{run or 'process ' + str(ticket.who.get('pid'))} in {about.get('project', '?')}"
+    return f"{run or 'process ' + str(ticket.who.get('pid'))} in {Path(str(about.get('project', '?'))).name}"

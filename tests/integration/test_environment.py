@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from staproj.engine import environment, machine
 
 
 @pytest.fixture
-def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Put a made-up nvidia-smi with two GPUs on the path."""
     tool = tmp_path / "nvidia-smi"
     tool.write_text('#!/bin/sh\nfor n in 0 1; do echo "GPU-$n, $n, NVIDIA X, 550.1, 40960 MiB"; done\n')

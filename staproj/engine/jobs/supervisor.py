@@ -104,7 +104,7 @@ class Supervisor:
             return
         asked = self._asked is not None
         how = _how_it_ended(code)
-        message = f"{'stopped as asked: ' if asked else ''}the process was {how}"
+        message = f"{'stopped as asked: ' if asked else ''}the process {how}"
         if run is not None and runs.state_of(run).state not in {"sealed", "failed"}:
             with suppress(OSError, StaprojError):
                 runs.note(run, "interrupted", durable=True, message=message)
@@ -129,8 +129,8 @@ def _how_it_ended(code: int) -> str:
     if code >= 0:
         return f"ended with exit code {code}"
     with suppress(ValueError):
-        return f"killed by signal {-code} ({signal.Signals(-code).name})"
-    return f"killed by signal {-code}"
+        return f"was killed by signal {-code} ({signal.Signals(-code).name})"
+    return f"was killed by signal {-code}"
 
 
 def _advice(code: int, *, asked: bool) -> str:
