@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from staproj.project import index, versions
@@ -17,11 +18,11 @@ def run_list(layout: Layout, step: str | None = None) -> list[dict[str, Any]]:
         If there is no such step.
     """
     rows = index.rows(layout)
+    heads = _heads(layout, rows)
     if step is not None:
         rows = [row for row in rows if row.step == step]
         if not rows:
             _check_step(layout, step)
-    heads = set(versions.current_heads(layout).values())
     return [
         {
             "run": row.run,
@@ -38,6 +39,16 @@ def run_list(layout: Layout, step: str | None = None) -> list[dict[str, Any]]:
         }
         for row in reversed(rows)
     ]
+
+
+def _heads(layout: Layout, rows: Sequence[index.Row]) -> set[str]:
+    """Return the runs that stand for their steps, as :func:`versions.current_heads`, without listing again."""
+    version = versions.latest(layout)
+    heads = dict(version.heads) if version else {}
+    for row in rows:
+        if row.state == "sealed" and versions.is_after(version, row.number):
+            heads[row.step] = row.run
+    return set(heads.values())
 
 
 def _check_step(layout: Layout, step: str) -> None:

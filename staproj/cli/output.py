@@ -16,6 +16,8 @@ from typing import Any
 
 from staproj.report.visible import json_safe, visible
 
+_LONG = 200
+
 
 def emit(data: Any, text: str | Iterable[str], *, as_json: bool, fit: bool = False) -> None:
     """Print ``data`` as one JSON document, or ``text`` (lines) for a person.
@@ -23,16 +25,31 @@ def emit(data: Any, text: str | Iterable[str], *, as_json: bool, fit: bool = Fal
     With ``fit`` lines are cut at the width of the terminal, so that a table stays one; a pipe gets all.
     """
     if as_json:
-        document = json.dumps(plain(data), ensure_ascii=False, indent=2, allow_nan=False)
-        _write(json_safe(document) + "\n", as_json=True)
+        _write(json_safe(_document(data)) + "\n", as_json=True)
     else:
-        parts = [text] if isinstance(text, str) else text
-        lines = [line for part in parts for line in visible(part).split("\n")]
+        lines = [text] if isinstance(text, str) else list(text)
         columns = shutil.get_terminal_size().columns if fit and is_terminal() else 0
-        for line in lines:
-            cut = 0 < columns < len(line)
-            _write((line[: columns - 1] + "…" if cut else line) + "\n")
+        shown = visible("\n".join(lines))
+        if columns:
+            cut = [line if len(line) <= columns else line[: columns - 1] + "…" for line in shown.split("\n")]
+            shown = "\n".join(cut)
+        if lines:
+            _write(shown + "\n")
     sys.stdout.flush()
+
+
+def _document(data: Any) -> str:
+    """Return JSON: indented, or one entry a line for a list of hundreds, which nobody reads by eye."""
+    if isinstance(data, list) and len(data) > _LONG:
+        return "[\n" + ",\n".join(map(_entry, data)) + "\n]"
+    return json.dumps(plain(data), ensure_ascii=False, indent=2, allow_nan=False)
+
+
+def _entry(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
 
 
 def stream(text: str) -> None:

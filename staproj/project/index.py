@@ -17,14 +17,14 @@ import math
 import os
 import stat
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from staproj.errors import StaprojError
 from staproj.project import atomic, reading, runs
-from staproj.project.layout import Layout, RunDir, RunName
+from staproj.project.layout import RUN_NAME, Layout, RunDir, RunName
 
 FORMAT = 1
 FINAL = ("sealed", "failed", "interrupted")
@@ -94,12 +94,11 @@ def rows(layout: Layout, *, write: bool = True) -> list[Row]:
     base = f"{layout.runs}{os.sep}"
     found: list[Row] = []
     new: list[Row] = []
-    for name in sorted(layout.iter_runs(), key=_number):
-        directory = name.directory
+    for _, directory in sorted(_directories(layout)):
         stamp = _stamp(base + directory)
         line = known.get(directory)
         if line is None or line.stamp != stamp or not stamp:
-            line = _read(layout.run(name), stamp)
+            line = _read(RunDir(layout.runs / directory), stamp)
             if line.stamp:
                 new.append(line)
         found.append(line)
@@ -140,6 +139,18 @@ def check(layout: Layout) -> dict[str, Any]:
         if line is not None and stamp and line.stamp == stamp and line != _read(run, stamp):
             wrong.append(name.id)
     return {"lines": lines, "rows": len(known), "wrong": wrong}
+
+
+def _directories(layout: Layout) -> Iterator[tuple[int, str]]:
+    """Yield number and name of each run directory (unsorted, one listing; nothing is made of the names)."""
+    try:
+        with os.scandir(layout.runs) as entries:
+            for entry in entries:
+                found = RUN_NAME.match(entry.name)
+                if found:
+                    yield int(found[1]), entry.name
+    except OSError:
+        return
 
 
 def _number(name: RunName) -> tuple[int, str]:

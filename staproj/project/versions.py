@@ -128,9 +128,12 @@ def current_heads(layout: Layout) -> dict[str, str]:
 
 def _after(layout: Layout, version: Version | None) -> list[RunName]:
     """Return the runs that were not sealed when ``version`` was written."""
-    last = version.last_run if version else 0
-    still_open = set(version.open_runs) if version else set()
-    return sorted(n for n in layout.iter_runs() if n.number > last or n.number in still_open)
+    return sorted(name for name in layout.iter_runs() if is_after(version, name.number))
+
+
+def is_after(version: Version | None, number: int) -> bool:
+    """Tell whether a run was not sealed when ``version`` was written: if it is now, it became a head."""
+    return version is None or number > version.last_run or number in version.open_runs
 
 
 def to_toml(version: Version) -> str:

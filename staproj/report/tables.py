@@ -22,13 +22,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, indent: int =
         return []
     right = [all(_is_number(row[i]) for row in raw) for i in range(len(header))]
     widths = [max(len(text) for text in column) for column in zip(list(header), *cells, strict=True)]
-    lines = []
-    for index, row in enumerate([list(header), *cells]):
-        parts = []
-        for text, width, to_right in zip(row, widths, right, strict=True):
-            parts.append(text.rjust(width) if to_right and index else text.ljust(width))
-        lines.append((" " * indent + "  ".join(parts)).rstrip())
-    return lines
+    margin = " " * indent
+    first = margin + "  ".join("{:<%d}" % width for width in widths)  # noqa: UP031 - a format of formats
+    others = margin + "  ".join(
+        "{:%s%d}" % (">" if to_right else "<", width)  # noqa: UP031 - as above
+        for width, to_right in zip(widths, right, strict=True)
+    )
+    return [first.format(*header).rstrip(), *(others.format(*row).rstrip() for row in cells)]
 
 
 def pairs(values: Mapping[str, Any], *, indent: int = 2) -> list[str]:

@@ -34,6 +34,8 @@ def one_line(text: str) -> str:
     >>> one_line("two\nlines")
     'two\\nlines'
     """
+    if text.isascii() and text.isprintable():  # nearly every cell of every table
+        return text
     return _UNSAFE_OR_NEWLINE.sub(_code, text)
 
 
