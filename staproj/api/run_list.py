@@ -42,7 +42,7 @@ def run_list(layout: Layout, step: str | None = None) -> list[dict[str, Any]]:
 
 
 def _heads(layout: Layout, rows: Sequence[index.Row]) -> set[str]:
-    """Return the runs that stand for their steps, as :func:`versions.current_heads`, without listing again."""
+    """Return the runs that stand for their steps (:func:`versions.current_heads`) without listing again."""
     version = versions.latest(layout)
     heads = dict(version.heads) if version else {}
     for row in rows:
