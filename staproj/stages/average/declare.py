@@ -46,6 +46,7 @@ STAGE = StageSpec(
         "those "
         "factors. Maps are bright and as sharp as the data: `postprocess` filters and sharpens them."
     ),
+    citations=("Grant2015",),
     methods=(
         "The final half maps and the average of {n_particles:.0f} particles were made at "
         "{voxel_size_angstrom:.3g} Å per voxel[ with {out.map.symmetry} symmetry].",

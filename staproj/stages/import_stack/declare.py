@@ -68,7 +68,7 @@ the override, else the mdoc.
 
 Good output: as many series as stacks, the right tilt range, a total exposure that fits the
 experiment.""",
-    citations=("Mastronarde2005",),
+    citations=("Hagen2017",),
     methods=(
         "{n_series:.0f} tilt series with {n_views:.0f} views in all were taken in as stacks[, "
         "recorded at {out.tilt_series.microscope.voltage_kv:.0f} kV][ with a pixel size of "

@@ -67,7 +67,7 @@ depth, brought on the tilt axis by one spline interpolation, ramp-filtered and b
 have mean 0 and SD 1. Good output: flat background, membranes and layers dark and sharp in XY, no streaks
 from gold. If beads leave streaks, look at `gold`; if layers look doubled, at the alignment or the defocus
 hand.""",
-    citations=("Radermacher1992", "Turonova2017"),
+    citations=("Radermacher1992", "Turonova2017", "Grant2015"),
     methods=(
         "Tomograms were reconstructed by weighted back-projection of {n_views.sum:.0f} "
         "views[ctf_correction=flip?, with phases flipped for the defocus of each "

@@ -123,7 +123,7 @@ STAGE = StageSpec(
         "The record lists the members of both halves and how many they share (none). Ranges halve every "
         "round. Resolution should improve or settle; if it falls, start coarser or with more particles."
     ),
-    citations=("Scheres2012",),
+    citations=("Scheres2012", "Grant2015"),
     methods=(
         "Poses were refined against tilt images[ at binning {binning:.0f}] in {n_iterations:.0f} "
         "rounds, each half-set ({n_half_1:.0f} and {n_half_2:.0f} particles) against its own "
