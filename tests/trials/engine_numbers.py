@@ -33,7 +33,7 @@ from staproj.project import journal, probe
 from staproj.project.layout import Layout
 from staproj.stages import registry
 from staproj.stages.api import Params, Port, StageContext, StageSpec, param
-from tests.trials import big_project, registrations
+from tests.trials import archive_numbers, big_project, registrations
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OUTPUTS = 20
@@ -116,6 +116,8 @@ def measure(root: Path, runs: int) -> Numbers:
         _bookkeeping(numbers, project, tries=min(100, max(10, runs // 100)))
         _recovery(numbers, project)
     _registrations(numbers, project)
+    with tempfile.TemporaryDirectory() as folder:
+        archive_numbers.measure(numbers.add, Path(folder))
     return numbers
 
 
