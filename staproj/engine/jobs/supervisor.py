@@ -23,6 +23,7 @@ from staproj.project.process import this_process
 POLL_S = 0.1
 MARKER_EVERY_S = 0.2
 GRACE_S = 30.0
+LINGER_S = 10.0
 
 
 class Supervisor:
@@ -33,6 +34,7 @@ class Supervisor:
         self.job = job
         self._asked: dict[str, Any] | None = None
         self._asked_at = 0.0
+        self._said_at = 0.0
         self._touched = 0.0
         self._looked = 0.0
         self._began = time.monotonic()
@@ -63,7 +65,9 @@ class Supervisor:
             heartbeat.touch(self.job.heartbeat)
         if now - self._looked >= MARKER_EVERY_S:
             self._looked = now
-            if self.job.cancel.exists():
+            if self.job.result.exists():
+                self._end_lingering(worker, now)
+            elif self.job.cancel.exists():
                 lines = atomic.read_lines(self.job.cancel)
                 self._ask(lines[-1] if lines else {})
         if self._asked is None:
@@ -75,6 +79,13 @@ class Supervisor:
                 worker.send_signal(signal.SIGTERM)
                 worker.send_signal(signal.SIGCONT)  # one that was stopped hears nothing
         elif now - self._asked_at >= _grace(self._asked):
+            with suppress(OSError):
+                os.killpg(worker.pid, signal.SIGKILL)
+
+    def _end_lingering(self, worker: subprocess.Popen[bytes], now: float) -> None:
+        """End a worker that has said how it ended but does not go: a thread of a library may hang."""
+        self._said_at = self._said_at or now
+        if now - self._said_at >= LINGER_S:
             with suppress(OSError):
                 os.killpg(worker.pid, signal.SIGKILL)
 
