@@ -60,7 +60,7 @@ class Crew:
                     self._pass_on(watched, working)
                 for future in finished:
                     self._settle(working.pop(future), future)
-                if working and self.cancelled():
+                if (waiting or working) and self.cancelled():
                     raise CancelledError("stopped as asked", hint="run the same command again to go on")
             executor.shutdown()
         except BaseException:

@@ -19,6 +19,7 @@ from staproj.engine.executors import InlineExecutor, WorkerDiedError, make_execu
 from staproj.errors import CancelledError, StageError
 from staproj.project import runs
 from staproj.project.layout import RunDir
+from tests.integration import toy_stages as toy
 from tests.integration.conftest import edit, states
 
 
@@ -179,3 +180,15 @@ def test_workers_end_with_their_parent(project: Project, slow_stage: Path):
     assert steps[-1].run == "r0002"
     assert "was finished by an earlier try" in project.log("r0002")
     assert states(project)["shift"] == "fresh"
+
+
+def test_stop_between_items_of_a_stage_that_never_asks(project: Project):
+    """One after the other, in this process: the next item is not begun."""
+    project.run(["import"])
+    toy.CALLS.clear()
+    with pytest.raises(CancelledError):
+        run(project, jobs=1, cancelled=lambda: ("toy_shift", "TS_01") in toy.CALLS)
+    assert toy.CALLS == [("toy_shift", "TS_01")]
+    assert states(project)["shift"] == "interrupted"
+    run(project, jobs=1)
+    assert toy.CALLS.count(("toy_shift", "TS_01")) == 2, "steps shift and again, once each"
