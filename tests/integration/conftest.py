@@ -90,6 +90,29 @@ def done(toys: None, built: Path, tmp_path: Path) -> Project:
     return Project.open(shutil.copytree(built, tmp_path / "p"))
 
 
+@pytest.fixture(scope="session")
+def run_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the project of :func:`project` after one run of everything."""
+    folder = tmp_path_factory.mktemp("once")
+    (folder / "toy.toml").write_text(toy.TEMPLATE)
+    (folder / "p" / "raw").mkdir(parents=True)
+    for number in (1, 2, 3):
+        (folder / "p" / "raw" / f"TS_0{number}.txt").write_text(f"{10 * number}\n")
+    fsync, os.fsync = os.fsync, lambda fd: None  # no power is cut here
+    try:
+        with registry.temporarily(*toy.ALL):
+            Project.create(folder / "p", str(folder / "toy.toml")).run()
+    finally:
+        os.fsync = fsync
+    return folder / "p"
+
+
+@pytest.fixture
+def ran(toys: None, run_once: Path, tmp_path: Path) -> Project:
+    """Return a copy of that project."""
+    return Project.open(shutil.copytree(run_once, tmp_path / "p"))
+
+
 def states(project: Project) -> dict[str, str]:
     """Return the state of each step."""
     return {step["step"]: step["state"] for step in project.status()["steps"]}

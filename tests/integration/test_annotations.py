@@ -27,6 +27,12 @@ text = "first"  # by hand
 
 
 @pytest.fixture
+def project(ran: Project) -> Project:
+    """Return a project that was run already; `run` finds nothing to do in it."""
+    return ran
+
+
+@pytest.fixture
 def told(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable:
     """Return a function that calls a command in a project that was run and returns what it says."""
     project.run()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable
 
 import pytest
 
 from staproj.api import Project
+from staproj.cli.main import main
 from staproj.errors import StageError, UsageError
 from staproj.project import manifest_steps
 from staproj.project.manifest import STEP_NAME
@@ -16,6 +18,12 @@ from tests.integration import toy_stages as toy
 from tests.integration.conftest import states
 
 CHAIN = ("shift", "again", "mean", "copy")
+
+
+@pytest.fixture
+def project(ran: Project) -> Project:
+    """Return a project that was run already; `run` finds nothing to do in it."""
+    return ran
 
 
 def text_of(project: Project) -> str:
@@ -235,3 +243,29 @@ def test_removing_steps_keeps_comments_of_others():
     odd = TEXT.replace("p = 1", "p = [\n[1],\n]")  # a line that looks like a header
     left = tomllib.loads(manifest_steps.remove(odd, {"b"}))
     assert left == {"step": {"a": {"stage": "x"}, "c": {"stage": "z"}}}
+
+
+def test_the_command_makes_variants_and_compares_them(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """`rerun` with several values computes the chains as a job; runs are refused."""
+    monkeypatch.chdir(project.root)
+
+    def call(*words: str, code: int = 0) -> str:
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        said = capsys.readouterr()
+        assert left.value.code == code, said
+        return said.out if code == 0 else said.err
+
+    words = ["rerun", "shift", "--set", "offset_px=2,5", "--until", "mean", "--json"]
+    found = json.loads(call(*words))
+    assert [one["variant"] for one in found["variants"]] == ["offset_px-2", "offset_px-5"]
+    assert [s["step"] for s in found["steps"] if s["action"] == "run"][-1] == "mean-offset_px-5"
+    assert {s["action"] for s in json.loads(call(*words))["steps"]} == {"fresh"}
+    table = [line.split() for line in call("variant", "compare", "shift").splitlines()]
+    assert ["offset_px-5", "5"] in [[words[0], words[2]] for words in table if len(words) > 5]
+    assert json.loads(call("variant", "list", "--json"))[1]["values"] == {"shift.offset_px": 5.0}
+    assert "not of a run" in call("rerun", "r0002", "--set", "offset_px=1,2", code=2)
+    assert "--until is for variants" in call("rerun", "shift", "--until", "mean", code=2)
+    assert "removed offset_px-2, offset_px-5" in call("variant", "remove", "--all")

@@ -24,6 +24,12 @@ Told = Callable[..., Any]
 
 
 @pytest.fixture
+def project(ran: Project) -> Project:
+    """Return a project that was run already; `run` finds nothing to do in it."""
+    return ran
+
+
+@pytest.fixture
 def told(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Told:
     """Return a function that calls a command in a project that was run and returns its JSON document."""
     project.run()
@@ -202,23 +208,23 @@ def test_diff_and_accept_lay_fsc_curves_over_each_other(project: Project, monkey
     """Both curves are in the JSON and in the drawing, with 0.143 and the resolution of each."""
     monkeypatch.setattr(toy, "run_mean_plain", toy.run_mean, raising=False)
     monkeypatch.setattr(toy, "run_mean", fsc_stage(4))
-    project.run()
+    project.rerun("mean")
     project.rerun("mean", sets={"weight": 1.25})
-    (curve,) = project.diff("r0004", "r0007")["curves"]
-    assert [line["run"] for line in curve["lines"]] == ["r0004", "r0007"]
+    (curve,) = project.diff("r0007", "r0008")["curves"]
+    assert [line["run"] for line in curve["lines"]] == ["r0007", "r0008"]
     assert [round(line["resolution_angstrom"], 6) for line in curve["lines"]] == [25.0, 20.0]
     assert len(curve["lines"][0]["y"]) == 10
     lines = compare_report.curve_lines(curve)
     text = "\n".join(lines)
-    assert "• r0004  25 Å at 0.143" in text
-    assert "× r0007  20 Å at 0.143" in text
+    assert "• r0007  25 Å at 0.143" in text
+    assert "× r0008  20 Å at 0.143" in text
     assert any("╌" in line for line in lines)
-    told = project.history.accept("r0007", "r0004")
+    told = project.history.accept("r0008", "r0007")
     assert told["curves"][0]["resolution_angstrom"] == curve_resolutions(curve)
     assert 0 < told["curves"][0]["correlation"] < 1
     assert told["curves"][0]["largest_difference"] == 1.0
     project.rerun("mean", sets={"mean.weight": 1.25})
-    assert project.diff("r0007", "r0008")["curves"] == []
+    assert project.diff("r0008", "r0009")["curves"] == []
 
 
 def curve_resolutions(curve: dict[str, Any]) -> list[float]:
