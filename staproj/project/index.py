@@ -90,6 +90,16 @@ def rows(layout: Layout, *, write: bool = True) -> list[Row]:
     Lines of the index that do not hold any more are read again from the files; the index is brought up to
     date where it may be written (``write``).
     """
+    collects = gc.isenabled()
+    gc.disable()  # tens of thousands of small lists are made, and none of them is garbage
+    try:
+        return _rows(layout, write=write)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _rows(layout: Layout, *, write: bool) -> list[Row]:
     known, lines = _load(layout)
     base = f"{layout.runs}{os.sep}"
     found: list[Row] = []
@@ -251,7 +261,7 @@ def _object(raw: bytes) -> dict[str, Any]:
     """Read a JSON object; what is large or unusual goes through the careful reader."""
     try:
         plain = len(raw) < _SMALL and b"\\u" not in raw
-        value = json.loads(raw) if plain else reading.parse_json(raw)
+        value = json.loads(raw.decode()) if plain else reading.parse_json(raw)
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
@@ -309,13 +319,7 @@ def _load(layout: Layout) -> tuple[dict[str, Row], int]:
     except OSError:
         return {}, 0
     lines = raw.split(b"\n")
-    collects = gc.isenabled()
-    gc.disable()  # tens of thousands of small lists, none of them garbage
-    try:
-        return _parsed(lines), len(lines)
-    finally:
-        if collects:
-            gc.enable()
+    return _parsed(lines), len(lines)
 
 
 def _parsed(lines: list[bytes]) -> dict[str, Row]:
