@@ -222,10 +222,16 @@ def show_lines(run: Mapping[str, Any], *, params: bool = True, metrics: bool = T
         lines += ["", "raw data", *("  " + pattern for pattern in run["data"])]
     if run.get("files"):
         rows = [
-            [entry["path"], size(entry["size"]), entry["sha256"].rpartition(":")[2][:SHORT]]
+            [
+                entry["path"],
+                size(entry["size"]),
+                entry["sha256"].rpartition(":")[2][:SHORT],
+                "deleted in a clean-up" if entry.get("cleared") else "",
+            ]
             for entry in run["files"]
         ]
-        lines += ["", f"files in {run['directory']}/out", *table(["file", "size", "sha256"], rows, indent=2)]
+        head = ["file", "size", "sha256", ""]
+        lines += ["", f"files in {run['directory']}/out", *table(head, rows, indent=2)]
     return lines
 
 
@@ -275,8 +281,8 @@ def lineage_lines(lineage: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"  {node['run']}  {node['step']} ({node['stage']}) from {sources}, {when(node['created'])}"
         )
-        own = {name: e["value"] for name, e in node["params"].items() if e["layer"] != "default"}
-        lines += [f"        {name} = {clip(value_text(value), 90)}" for name, value in own.items()]
+        own = {name: e for name, e in node["params"].items() if e["layer"] != "default"}
+        lines += [f"        {n} = {clip(value_text(e['value']), 80)}  ({e['layer']})" for n, e in own.items()]
     raw = [entry["path"] for entry in lineage["raw"]]
     shown = raw if len(raw) <= 6 else [*raw[:3], f"... {len(raw) - 6} more ...", *raw[-3:]]
     return [*lines, f"  raw data: {len(raw)} files", *("        " + path for path in shown)]

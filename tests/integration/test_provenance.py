@@ -268,6 +268,7 @@ def test_cost_of_an_attempt_that_was_stopped_counts(project: Project) -> None:
 
 def test_the_whole_record_is_told(ran: Project, told: Callable[..., str]) -> None:
     """`show --provenance` says command, code, packages, machine, user, times, memory, layers and digests."""
+    assert "offset_px = 2  (step)" in told("lineage", "shift")
     text = told("show", "shift", "--provenance")
     facts = json.loads(told("show", "shift", "--provenance", "--json"))
     env = facts["environment"]
