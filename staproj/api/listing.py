@@ -10,6 +10,7 @@ from staproj.engine.view import View
 from staproj.errors import StaprojError, UsageError
 from staproj.project import annotations as said
 from staproj.project import atomic, runs, versions
+from staproj.project.cleared import cleared_paths
 from staproj.project.layout import RUN_ID, RUN_NAME, Layout
 from staproj.project.manifest import suggestion
 
@@ -97,7 +98,8 @@ def show(view: View, run: str) -> dict[str, Any]:
 
         outputs = view.outputs(directory.id)
         told["outputs"] = outputs["artifacts"]
-        told["files"] = outputs["files"]
+        gone = {path for path in cleared_paths(directory) if not (directory.out / path).is_file()}
+        told["files"] = [{**entry, "cleared": entry["path"] in gone} for entry in outputs["files"]]
         record = read_run(directory.record)
         for item, part in record.items.items():
             result = told["results"].setdefault(item or "", {})

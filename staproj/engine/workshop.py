@@ -30,7 +30,7 @@ from staproj.engine.outputs import link_or_copy
 from staproj.engine.recreate import Unit, files_of, name_of, units_of
 from staproj.engine.view import InputUse, View
 from staproj.errors import CancelledError, StaprojError
-from staproj.project import atomic
+from staproj.project import atomic, schema
 from staproj.project.layout import Layout, RunDir
 from staproj.project.process import is_alive, this_process
 from staproj.stages import registry
@@ -255,7 +255,7 @@ def workshop(view: View, order: Sequence[Unit], *, place: Path | None = None) ->
     layout = view.layout
     if place is not None:
         root = Path(os.path.abspath(place)) / f"staproj-{uuid.uuid4().hex[:12]}"
-    elif os.access(layout.private if layout.private.exists() else layout.root, os.W_OK):
+    elif schema.may_write(layout):
         remove_abandoned(layout)
         root = layout.remakes / uuid.uuid4().hex[:12]
     else:

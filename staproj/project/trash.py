@@ -199,8 +199,9 @@ def restore(layout: Layout, trash: Trash, runs: Collection[str] | None = None) -
 
 
 def purge(trash: Trash) -> None:
-    """Delete for good."""
+    """Delete for good; the record goes last, so that a stop in between leaves no nameless rest."""
     with atomic.storage_errors(trash.directory.path):
+        shutil.rmtree(trash.directory.file("."), ignore_errors=True)
         shutil.rmtree(trash.directory.path)
 
 

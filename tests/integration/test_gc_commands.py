@@ -174,3 +174,24 @@ def test_cleared_inputs_are_named_before_a_run(call: Call, project: Project):
     assert steps["again"].get("brings_back", []) == []
     assert "makes deleted outputs of r0003 again first" in call("run", "--dry-run")
     assert atomic.read_json(project.root / "runs" / "r0003-again" / "CLEARED")["format"] == 1
+
+
+def test_show_names_what_was_deleted(call: Call):
+    """The list of files of a run says which of them went in a clean-up."""
+    assert "deleted in a clean-up" not in call("show", "shift")
+    call("gc", "--yes", "--runs", "shift")
+    assert call("show", "shift").count("deleted in a clean-up") == 6
+
+
+def test_a_project_that_must_not_be_written_to_can_still_be_planned_and_checked(call: Call, project: Project):
+    """With a schema of the future gc plans and reproduce checks without a trace; deleting is refused."""
+    manifest = project.root / "staproj.toml"
+    text = manifest.read_text()
+    schema = next(line for line in text.splitlines() if line.startswith("schema"))
+    manifest.write_text(text.replace(schema, "schema = 99"))
+    before = sorted((path, path.lstat().st_mtime_ns) for path in project.root.rglob("*"))
+    assert "r0002" in call("gc")
+    assert "comes out the same" in call("reproduce", "shift", "--check", "--quiet")
+    assert "schema" in call("gc", "--yes", code=2)
+    assert "schema" in call("remake", "shift", code=2)
+    assert sorted((path, path.lstat().st_mtime_ns) for path in project.root.rglob("*")) == before
