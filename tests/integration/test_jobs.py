@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from staproj.api import Project
 from tests.integration.jobs_setup import Terminal, until
 
 
@@ -148,6 +149,25 @@ def test_cancel_from_another_terminal(at: Terminal) -> None:
     assert at.answer("resume")["resumed"] == "r0002"
     assert set(at.states().values()) == {"fresh"}
     assert at.answer("resume")["resumed"] is None
+
+
+def test_what_was_cancelled_long_ago_is_resumed_by_name_only(at: Terminal) -> None:
+    """A rerun that was cancelled is left alone once something newer was done, unless it is named."""
+    at.call("run")
+    at.hold("hold-TS_02")
+    at.call("rerun", "slow", "--set", "offset_px=7", "--detach")
+    at.begun("TS_02", times=2)
+    at.call("cancel", "--all")
+    at.go("hold-TS_02")
+    jobs = Project.open(at.root).jobs
+    plan = jobs.to_resume()
+    assert plan is not None
+    assert plan["run"] == "r0004"
+    at.call("rerun", "mean")
+    assert jobs.to_resume() is None
+    named = jobs.to_resume("r0004")
+    assert named is not None
+    assert named["sets"] == {"offset_px": "7"}
 
 
 def test_a_deaf_worker_is_ended_by_force(at: Terminal) -> None:

@@ -28,6 +28,9 @@ Detach = Annotated[
     bool, Parameter(negative="", help="Come back at once; `staproj watch` and `staproj jobs` look at it.")
 ]
 
+NOTHING = (
+    "nothing was interrupted: there is nothing to resume; `staproj resume RUN` takes one cancelled earlier"
+)
 WORKS = ("run", "adopt")
 
 
@@ -185,7 +188,7 @@ def resume(
     plan = opened.jobs.to_resume(run)
     if plan is None:
         data: dict[str, Any] = {"project": str(opened.root), "resumed": None, "steps": []}
-        output.emit(data, "nothing was interrupted: there is nothing to resume", as_json=json)
+        output.emit(data, NOTHING, as_json=json)
         return
     plan |= {name: value for name, value in (("threads", threads), ("jobs", jobs)) if value is not None}
     expected = {"steps": plan.pop("expected", [])}

@@ -6,7 +6,7 @@ from typing import Any
 
 from staproj.engine.jobs import record
 from staproj.errors import LockedError, StaprojError, StorageError, UsageError
-from staproj.project import atomic, runs
+from staproj.project import atomic, manifest, runs
 from staproj.project.layout import JobDir, Layout, RunDir
 
 
@@ -81,10 +81,22 @@ def _checked(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _newest_interrupted(layout: Layout) -> RunDir | None:
-    """Return the newest interrupted run that is still the newest of its step."""
+    """Return the newest interrupted run that is still the newest of a step of the manifest.
+
+    One that a person cancelled counts only as long as no newer job was started, one without a job as long as
+    there is no newer run: it may have been left for good.
+    """
+    steps = manifest.load(layout.manifest).steps
+    newest_job = next(iter(record.all_jobs(layout)), None)
+    newest_run = max((name.number for name in layout.iter_runs()), default=0)
     for name in sorted(runs.latest_by_step(layout).values(), reverse=True):
         directory = layout.run(name)
-        if not directory.is_sealed() and runs.state_of(directory).state == "interrupted":
+        if name.step not in steps or runs.state_of(directory).state != "interrupted":
+            continue
+        job = _job_of(layout, directory.id)
+        if job is None and name.number != newest_run:
+            continue
+        if job is None or job == newest_job or record.state_of(job).state != "cancelled":
             return directory
     return None
 
