@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,14 @@ from staproj.api import Project
 from staproj.errors import StaprojError
 from staproj.stages import registry
 from tests.integration import toy_stages as toy
+from tests.trials import fuzz
 
+KINDS = (
+    *("manifest", "spec.json", "outputs.json", "item.json", "env.json", "state.jsonl", "SEALED", "CLEARED"),
+    *("heartbeat", "meta.h5", "artifact.h5", "version", "tags", "annotation", "accepted", "index"),
+    *("fingerprints", "job", "job events", "job state", "job result", "trash", "lock", "journal"),
+    *("archive", "archive zstd", "project"),
+)
 FILES = ("spec.json", "outputs.json", "env.json", "state.jsonl", "items/TS_01/item.json", "SEALED")
 STRANGE = st.one_of(
     st.none(),
@@ -121,3 +130,26 @@ def test_any_bytes_in_a_record(made: Project, data: st.DataObject, name: str):
                 made.record("shift")
     finally:
         path.write_bytes(before)
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[fuzz.Target], Path, Path]]:
+    """Yield the targets of the fuzzing trial, the file nobody may write to, and a directory."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    handler = signal.signal(signal.SIGALRM, fuzz.alarm)
+    with registry.temporarily(*toy.ALL), mock.patch.object(os, "fsync"):
+        targets, canary = fuzz.prepare(folder)
+        yield targets, canary, folder
+    signal.signal(signal.SIGALRM, handler)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_files_of_every_kind(fuzzed: tuple[list[fuzz.Target], Path, Path], kind: str):
+    """A few dozen damaged files of a kind give an answer or an error of ours (tests.trials.fuzz: 100 000)."""
+    targets, canary, folder = fuzzed
+    target = next(target for target in targets if target.name == kind)
+    n = {"project": 6, "journal": 8, "archive": 20, "archive zstd": 10}.get(kind, 40)
+    found = fuzz.in_child(target, range(n), 7, canary, folder)
+    assert not found["faults"], found["faults"][0][1]
+    assert found["peak_mb"] < fuzz.LIMIT_MB
+    assert sum(found["counts"].values()) == n

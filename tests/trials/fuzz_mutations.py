@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import json
 import random
@@ -147,13 +148,13 @@ def tree(draw: random.Random, value: Any) -> Any:
     for _ in range(draw.choice((1, 1, 2, 3))):
         places = list(_places(value))
         if not places:
-            return draw.choice(STRANGE)
+            return _strange(draw)
         parent, key = draw.choice(places)
         how = draw.randrange(6)
         if how == 0:
             del parent[key]
         elif how == 1 and isinstance(parent, dict):
-            parent[str(draw.choice(STRANGE))] = parent.pop(key)
+            parent[str(_strange(draw))] = parent.pop(key)
         elif how == 2 and isinstance(parent, list):
             parent.insert(draw.randrange(len(parent) + 1), parent[key])
         elif how == 3:
@@ -163,7 +164,7 @@ def tree(draw: random.Random, value: Any) -> Any:
             except (KeyError, IndexError):  # it went with another part
                 continue
         else:
-            parent[key] = draw.choice(STRANGE)
+            parent[key] = _strange(draw)
     return value
 
 
@@ -214,6 +215,10 @@ def toml_bytes(draw: random.Random, data: bytes, other: bytes = b"") -> bytes:
     parts = value.items() if isinstance(value, dict) else ()
     text = "\n".join(f"{_key(str(key))} = {_toml(part)}" for key, part in parts)
     return text.encode("utf-8", "surrogatepass")
+
+
+def _strange(draw: random.Random) -> Any:
+    return copy.deepcopy(draw.choice(STRANGE))
 
 
 def _places(value: Any) -> Any:
