@@ -10,6 +10,9 @@ from staproj.errors import UsageError
 from staproj.project import annotations as said
 from staproj.project import schema
 from staproj.project.layout import Layout, RunDir
+from staproj.project.manifest import suggestion
+
+STATES = ("sealed", "failed", "interrupted", "running", "queued", "unreachable")
 
 
 class Annotations:
@@ -84,7 +87,15 @@ def add_to(
     """Return rows of runs with ``title``, ``rating``, ``tags``, ``n_notes``, filtered.
 
     ``rating`` is the least that is shown.
+
+    Raises
+    ------
+    UsageError
+        If no run has the tag, or a state is none that runs have.
     """
+    for state in states:
+        if state not in STATES:
+            raise UsageError(f"no run is ever {state!r}", hint=suggestion(state, STATES, "states of runs"))
     known = said.read_all(layout)
     nothing = said.Annotation()
     if tag is not None and all(tag not in found.tags for found in known.values()):

@@ -155,6 +155,7 @@ def test_commands_and_filters(told: Callable):
     assert told("ls", "--rating", "3", "--step", "mean", "--json") == []
     assert len(told("ls", "--state", "sealed", "--json")) == 6
     assert told("ls", "--state", "failed", "--json") == []
+    assert "did you mean 'failed'" in told("ls", "--state", "faild", code=2)
     text = told("ls")
     assert "4/5" in text
     assert "[final] [best]" in text
