@@ -111,6 +111,7 @@ def _unpack(archive: Path, root: Path, run: str | None, max_bytes: int | None, t
             stored = name.removeprefix(bag.DATA)
             if stored in (name, _CRATE) or not _wanted(stored, run):
                 continue
+            _check_private(root, stored)
             met = met or (run is not None and _is_of(stored, run))
             _write_file(root, stored, member, pieces, folders)
             restored.files += 1
@@ -118,10 +119,28 @@ def _unpack(archive: Path, root: Path, run: str | None, max_bytes: int | None, t
         _raise_damage(reader.contents.damage, archive)
     if run is not None and not met:
         raise UsageError(f"run {run} is not in the archive", where=str(archive))
-    if reader.contents.problems:
-        restored.problems = list(json.loads(reader.contents.problems)["problems"])
+    restored.problems = _problems_in(reader.contents.problems)
     tell(total, total, "done")
     return restored
+
+
+def _check_private(root: Path, stored: str) -> None:
+    """Refuse locks, jobs and journals: they are no part of an archive, and would be acted on."""
+    layout = Layout(root)
+    private = layout.relative(layout.private) + "/"
+    if stored.casefold().startswith(private) and stored != layout.relative(layout.counter):
+        raise FormatError("a file that no archive of staproj holds", where=stored)
+
+
+def _problems_in(text: bytes) -> list[dict[str, Any]]:
+    """Return what problems.json lists (nothing, if there is none)."""
+    if not text:
+        return []
+    try:
+        found = json.loads(text)["problems"]
+        return [{str(k): str(v) for k, v in entry.items()} for entry in found]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FormatError("the list of problems cannot be read", where=bag.PROBLEMS) from error
 
 
 def _wanted(stored: str, run: str | None) -> bool:

@@ -29,6 +29,7 @@ from staproj.project.tarball import Member, Names, padding, read_exactly, read_h
 
 _CHUNK = 1 << 20
 _TEXT_BYTES = 1 << 20
+_LIMITS = {bag.STUBS: 1 << 40, bag.MANIFEST: 1 << 40, bag.PROBLEMS: 64 << 20}
 DIFFERS = "its content differs from its digest"
 _FOREIGN = (
     (b"\x1f\x8b", "a gzip file"),
@@ -148,7 +149,7 @@ class BagReader:
             contents.n_bytes += member.size
             if contents.n_files > contents.oxum.n_files or contents.n_bytes > contents.oxum.n_bytes:
                 raise FormatError("the archive holds more than it declares", where=f"{self._where}: {name}")
-        elif name not in (bag.STUBS, bag.MANIFEST) and member.size > _TEXT_BYTES:
+        elif member.size > _LIMITS.get(name, _TEXT_BYTES):
             raise FormatError("a file of the bag is too large", where=f"{self._where}: {name}")
         return name
 

@@ -85,8 +85,8 @@ def made_up(*files: tuple[str, bytes] | bytes, oxum: Oxum | None = None, seal: b
 MANIFEST_FILE = ("staproj.toml", b"schema = 1\n")
 
 
-def refused(tmp_path: Path, raw: bytes, name: str = "evil.tar") -> str:
-    """Restore must refuse, leave nothing behind, and verify must not call it whole."""
+def refused(tmp_path: Path, raw: bytes, name: str = "evil.tar", *, accept: bool = False) -> str:
+    """Restore must refuse and leave nothing behind; verify must not call it whole (``accept``: it may)."""
     (tmp_path / "in").mkdir(exist_ok=True)
     path = tmp_path / "in" / name
     path.write_bytes(raw)
@@ -95,7 +95,7 @@ def refused(tmp_path: Path, raw: bytes, name: str = "evil.tar") -> str:
         restore(path, tmp_path / "in" / "out")
     assert sorted(p.name for p in tmp_path.rglob("*")) == before
     with suppress(StaprojError):
-        assert not verify_path(path)["ok"]
+        assert accept or not verify_path(path)["ok"]
     return caught.value.message + (caught.value.where or "")
 
 
@@ -139,6 +139,23 @@ def test_absolute_from_the_start(tmp_path: Path) -> None:
 def test_names_that_meet(tmp_path: Path, first: str, second: str) -> None:
     """Doubled names, names equal but for case, and a file in the place of a directory are refused."""
     assert "refused" in refused(tmp_path, made_up(MANIFEST_FILE, (first, b"1"), (second, b"2")))
+
+
+@pytest.mark.parametrize("name", ["lock/owner.json", "journal/1-gc.json", "jobs/j0001/x", "index.jsonl"])
+def test_nothing_that_staproj_would_act_on(tmp_path: Path, name: str) -> None:
+    """Locks, journals, jobs and caches from elsewhere are refused; the last run number may come."""
+    assert "no archive" in refused(tmp_path, made_up(MANIFEST_FILE, (f".staproj/{name}", b"{}")), accept=True)
+    assert "no archive" in refused(tmp_path, made_up(MANIFEST_FILE, (f".STAPROJ/{name}", b"{}")), accept=True)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"problems": 3}', b'{"problems": [1]}', b"[" * 100_000])
+def test_records_inside_that_make_no_sense(tmp_path: Path, text: bytes) -> None:
+    """A right archive around wrong records gives an error of staproj, and nothing is left."""
+    run = "runs/r0001-x/"
+    files = [(run + "SEALED", b"{}"), (run + "outputs.json", text), (run + "out/map.bin", b"1")]
+    refused(tmp_path, made_up(MANIFEST_FILE, *files), accept=True)
+    problems = header(Member("b/problems.json", len(text), 0)) + text + bytes(padding(len(text)))
+    refused(tmp_path, made_up(MANIFEST_FILE, problems, oxum=Oxum(11, 1)))
 
 
 KINDS = [
