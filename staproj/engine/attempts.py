@@ -91,6 +91,8 @@ def _is_number(value: Any) -> bool:
 def take_over(run: RunDir, attempt: AttemptDir) -> None:
     """Move finished items and checkpoints of earlier tries here; what was half done goes."""
     with atomic.storage_errors(run.path):
+        for half in (run.outputs, run.record):
+            half.unlink(missing_ok=True)
         finished = [path.parent.name for path in run.finished_items()]
         if run.out.is_dir():
             _move_outputs(run.out, attempt, finished, whole=run.item_done(None).is_file())

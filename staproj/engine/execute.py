@@ -4,9 +4,9 @@ Order on disk, so that a stop at any moment leaves either a sealed run or one th
 
     mkdir runs/r0042-ctf, spec.json, env.json          what is to be made
     attempt-1/out/<item>/…, items/<item>/item.json     one finished item after the other
-    meta.h5, attempt-1/out -> out, outputs.json        all of them
+    attempt-1/out -> out, meta.h5                      all of them
     (manifest, where the command line set a value)
-    SEALED                                             complete
+    outputs.json, SEALED                               complete (``sealing`` says what is durable when)
 """
 
 from __future__ import annotations
