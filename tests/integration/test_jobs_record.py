@@ -157,3 +157,16 @@ def test_a_run_without_a_job_is_cancelled_and_resumed(project: Project) -> None:
     assert [step["run"] for step in project.jobs.outcome(job)] == ["r0002"]
     assert toy.CALLS.count(("toy_shift", "TS_01")) == 1
     assert json.loads(project.layout.find_run("r0002").outputs.read_text())["files"]
+
+
+def test_items_at_work_together_count_together(project: Project) -> None:
+    """With two of four items half done and one finished, half of the run is done."""
+    run = runs.reserve(project.layout, "shift")
+    with Beat(run, every_s=0.01) as beat:
+        beat.update(ProgressEvent("step", "shift", run.id, total=4))
+        beat.update(ProgressEvent("progress", "shift", run.id, "TS_01", 9, 10))
+        beat.update(ProgressEvent("item-done", "shift", run.id, "TS_01", 1, 4))
+        for item in ("TS_02", "TS_03"):
+            beat.update(ProgressEvent("progress", "shift", run.id, item, 5, 10))
+        time.sleep(0.1)
+        assert heartbeat.read(run)["share"] == 0.5

@@ -30,6 +30,7 @@ class Beat:
         self._every_s = every_s
         self._facts: dict[str, Any] = {"run": run.id, "item": None, "done": 0.0, "total": 0.0, "message": ""}
         self._facts |= {"items_done": 0, "items_total": 0}
+        self._parts: dict[str | None, float] = {}
         self._written = 0.0
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -58,8 +59,12 @@ class Beat:
             facts["items_total"] = int(event.total)
         elif event.kind == "item-done":
             facts["items_done"], facts["items_total"] = int(event.done), int(event.total)
+            self._parts.pop(event.item, None)
         elif event.kind in {"item", "progress"}:
             facts |= {"item": event.item, "done": event.done, "total": event.total, "message": event.message}
+            self._parts[event.item] = min(max(event.done / event.total, 0.0), 1.0) if event.total > 0 else 0.0
+        done = facts["items_done"] + sum(self._parts.values())  # several items may be at work
+        facts["share"] = min(done / facts["items_total"], 1.0) if facts["items_total"] else 0.0
         if time.monotonic() - self._written >= WRITE_EVERY_S:
             self._write()
 

@@ -95,10 +95,10 @@ def _at_work(layout: Layout, events: list[dict[str, Any]], step: str, found: Pro
     beat: dict[str, Any] = {}
     with suppress(StaprojError):
         beat = heartbeat.read(layout.find_run(str(run))) if run else {}
-    part = min(max((number(beat.get("done")) or 0.0) / (number(beat.get("total")) or 1.0), 0.0), 1.0)
-    if not beat.get("total") or number(beat.get("items_done")) != done:
-        part = 0.0  # nothing is told, or of an item that has ended meanwhile
-    share = min((done + part) / total, 1.0) if total else None
+    share = done / total if total else None
+    told = number(beat.get("share"))
+    if total and told is not None and number(beat.get("items_done")) == done:
+        share = min(max(told, 0.0), 1.0)
     item, message = str(beat.get("item") or ""), str(beat.get("message") or "")
     return _with(found, items_done=done, items_total=total, share=share, item=item, message=message)
 
