@@ -19,9 +19,9 @@ _AT_WORK = ("starting", "queued", "running", "unreachable")
 class Kept:
     """What must stay.
 
-    ``whole``: run -> why nothing of it may go. ``heads``: runs that stand for their step (their final outputs
-    stay). ``marked``: runs that somebody rated or tagged. ``used``: runs that one of all these was made from.
-    ``busy``: run -> the run or job at work that may read it.
+    ``whole``: run -> why nothing of it may go. ``heads``: runs that stand for a step of the manifest (their
+    final outputs stay). ``marked``: runs that somebody rated or tagged. ``used``: runs that one of all these
+    was made from. ``busy``: run -> the run or job at work that may read it.
     """
 
     whole: dict[str, str] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Kept:
 
     def superseded(self, run: str) -> bool:
         """Tell whether nothing that counts needs a run any more."""
-        return run not in self.heads | self.marked | self.used | set(self.whole) | set(self.busy)
+        return not any(run in some for some in (self.heads, self.marked, self.used, self.whole, self.busy))
 
 
 def kept(view: View, *, with_tagged: bool = False) -> Kept:
@@ -43,8 +43,10 @@ def kept(view: View, *, with_tagged: bool = False) -> Kept:
     StaprojError
         If names or files of versions cannot be read: nobody can say then what must stay.
     """
-    found = Kept(heads=set(view.heads.values()), busy=in_use(view))
-    for step in view.manifest.steps.values():
+    steps = view.manifest.steps
+    heads = {run for step, run in view.heads.items() if step in steps}
+    found = Kept(heads=heads, busy=in_use(view))
+    for step in steps.values():
         for ref in step.inputs.values():
             if ref.run is not None:
                 found.whole.setdefault(view.run(ref.run).id, f"an input of step {step.name} names it")

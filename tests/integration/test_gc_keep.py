@@ -98,6 +98,19 @@ def test_superseded_runs_can_go_whole_but_not_those_that_count(project: Project)
     assert [k["reason"] for k in plan["kept"] if k["run"] == "r0002"] == ["tagged 'final'"]
 
 
+def test_runs_of_a_step_that_left_the_manifest_are_superseded(project: Project):
+    """Once a step is taken out, its runs may go with --superseded, and come back from their records."""
+    project.run()
+    before = tree(project.root)
+    edit(project, '[step.other]\nstage = "toy_mean"\ninputs = { tilt_series = "import" }\n', "")
+    assert "r0005" not in names(project.storage.plan())
+    assert "r0005" in names(project.storage.clean(superseded=True))
+    project.storage.trash_purge(dry_run=False)
+    project.storage.bring_back("r0005")
+    after = tree(project.root)
+    assert {p: after[p] for p in before if "r0005" in p} == {p: before[p] for p in before if "r0005" in p}
+
+
 def test_tagged_versions_keep_their_outputs(project: Project):
     """Heads of a version with a name stay, superseded or not; --tagged lets intermediates go."""
     project.run()
