@@ -190,12 +190,14 @@ class View:
         """Return runs whose finished items a step may take over: its own, then those of steps of its stage.
 
         The key of an item holds all that it is made from but not the step's name, so that a variant of a
-        step costs nothing where it is the same. Newest first.
+        step costs nothing where it is the same. Heads first, then newest first.
         """
         node = self.graph.nodes.get(step)
         kin = {n.name for n in self.graph.nodes.values() if node and n.spec.name == node.spec.name} | {step}
         names = sorted((n for n in self._names.values() if n.step in kin), reverse=True)
-        return [self.layout.run(name) for name in sorted(names, key=lambda name: name.step != step)]
+        stand = set(self.heads.values())
+        names.sort(key=lambda name: (name.step != step, name.id not in stand))
+        return [self.layout.run(name) for name in names]
 
     def raw_spec(self, run: str) -> dict[str, Any]:
         """Return ``spec.json`` of a run as it stands, its form unchecked."""
