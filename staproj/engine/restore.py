@@ -7,6 +7,7 @@ ours: an archive cannot reach anything else.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -81,7 +82,7 @@ def restore(
         try:
             restored = _unpack(archive, temporary, run, max_bytes, tell)
             _finish(temporary, restored, run)
-            os.sync()
+            _sync_file_system(temporary)
             temporary.chmod(_as_mkdir_would())
             temporary.rename(directory)
         except BaseException:
@@ -265,6 +266,17 @@ def _as_mkdir_would() -> int:
     umask = os.umask(0o077)
     os.umask(umask)
     return 0o777 & ~umask
+
+
+def _sync_file_system(path: Path) -> None:
+    """Make everything written so far durable, in one go for all files."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        ctypes.CDLL(None).syncfs(fd)
+    except (AttributeError, OSError):  # no such call on this system
+        os.sync()
+    finally:
+        os.close(fd)
 
 
 class _damage_as_check:  # noqa: N801 - reads as a word where it is used
