@@ -43,6 +43,7 @@ def run_slow(inputs: dict[str, Any], params: Any, ctx: StageContext) -> dict[str
     ctx.progress(1, 4, "waiting")
     if (control / "deaf").exists():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as one that hangs in a library
+    time.sleep(float(os.environ.get("TOY_SLEEP_S", "0")))
     while (control / "hold").exists() or (control / f"hold-{ctx.item}").exists():
         time.sleep(0.02)
         if not (control / "deaf").exists():
