@@ -164,10 +164,10 @@ def targets(base: Project, work: Path) -> list[Target]:
         Target("job result", job.result, tree, lambda p: job_record.state_of(job), 1),
         Target("trash", trash_record(layout.trash), tree, lambda p: trash.all_trash(layout), 2),
         Target("lock", layout.lock / "owner.json", tree, lambda p: lock.is_proven_dead(layout.lock), 1),
-        Target("journal", journals[0], tree, lambda p: recover.recover(layout), 2, fresh=again),
-        Target("archive", archive, mutate.any_bytes, lambda p: archived(p, work.parent), 10),
+        Target("journal", journals[0], tree, lambda p: recover.recover(layout), 1, fresh=again),
+        Target("archive", archive, mutate.any_bytes, lambda p: archived(p, work.parent), 6),
         Target("archive zstd", packed, mutate.any_bytes, lambda p: archived(p, work.parent), 3),
-        Target("project", work, anything, whole, 2, fresh=again),
+        Target("project", work, anything, whole, 1, fresh=again),
     ]
     for target in found:
         target.corpus = corpus(target, base)
