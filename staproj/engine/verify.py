@@ -121,6 +121,7 @@ def _tasks(layout: Layout, run: RunDir, found: Verified, *, raw: bool) -> Iterat
             yield _Task(layout.relative(path), path, str(proof[path.name]), 0)
         else:
             found.damage.append(Damage(layout.relative(path), "the seal holds no digest of it"))
+    _check_items(layout, run, listed, found)
     gone = cleared.cleared_paths(run)
     for entry in listed:
         path = run.out / str(entry["path"])
@@ -130,6 +131,20 @@ def _tasks(layout: Layout, run: RunDir, found: Verified, *, raw: bool) -> Iterat
             yield _Task(layout.relative(path), path, str(entry["sha256"]), int(entry["size"]))
     if raw:
         yield from _raw_tasks(layout, run, found)
+
+
+def _check_items(layout: Layout, run: RunDir, listed: Sequence[dict[str, Any]], found: Verified) -> None:
+    """Compare the records of items, of which the seal holds no digest, with the list of outputs."""
+    known = {str(entry["path"]): str(entry["sha256"]) for entry in listed}
+    for path in run.finished_items():
+        try:
+            entry = checks.outputs(atomic.read_json(path), str(path))
+            wrong = [f for f in entry["files"] if known.get(str(f["path"])) != f["sha256"]]
+        except StaprojError as error:
+            found.damage.append(Damage(layout.relative(path), error.message))
+            continue
+        if wrong:
+            found.damage.append(Damage(layout.relative(path), "it lists other outputs than the run"))
 
 
 def _raw_tasks(layout: Layout, run: RunDir, found: Verified) -> Iterator[_Task]:

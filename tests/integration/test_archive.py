@@ -109,6 +109,24 @@ def test_an_unpacked_archive_is_compared_with_its_manifests(done: Project, tmp_p
     assert set(damage) == {"notes.txt", "raw/TS_01.txt", "new.txt"}
 
 
+def test_damage_in_a_project_is_named(done: Project) -> None:
+    """A changed output, a missing one, damaged records and versions: each is reported with its run."""
+    mean = done.layout.find_run(done.why("mean")["run"])
+    other = done.layout.find_run(done.why("other")["run"])
+    (mean.out / "map.bin").chmod(0o644)
+    (mean.out / "map.bin").write_bytes(b"87654321")
+    (other.out / "map.h5").unlink()
+    other.env.write_text(other.env.read_text().replace("python", "pythom", 1))
+    item = mean.finished_items()[0]
+    item.write_text(item.read_text().replace("sha256:", "sha255:"))
+    done.layout.version(1).write_text("[version")
+    found = done.archives.verify()
+    names = {(d["run"], d["file"].rpartition("/")[2]) for d in found["damage"]}
+    expected = {(mean.id, "map.bin"), (mean.id, "item.json"), (other.id, "map.h5"), (other.id, "env.json")}
+    assert names == {*expected, (None, "0001.toml")}
+    assert {d["run"] for d in done.archives.verify(runs=["mean"])["damage"]} == {mean.id}
+
+
 def test_links_odd_names_and_the_archive_itself(done: Project, tmp_path: Path) -> None:
     """Links are not followed but named; raw data behind a link comes with --include-raw; DEST is no part."""
     (tmp_path / "secret").write_text("not yours\n")
