@@ -39,8 +39,8 @@ def model_class(kind: ArtifactKind) -> type[Any]:
     return found
 
 
-def write_artifact(path: Path, obj: Any, *, project_root: Path) -> None:
-    """Write ``obj`` to ``path`` (write-new, fsync, rename).
+def write_artifact(path: Path, obj: Any, *, project_root: Path, sync: bool = True) -> None:
+    """Write ``obj`` to ``path`` (write-new, fsync, rename); ``sync=False`` leaves the fsync to the caller.
 
     The file is put together in memory: HDF5 that meets a full disk half-way can take the process down.
     """
@@ -56,7 +56,8 @@ def write_artifact(path: Path, obj: Any, *, project_root: Path) -> None:
         with temporary.open("xb") as raw:  # never through a link that lies there
             raw.write(image)
             raw.flush()
-            os.fsync(raw.fileno())
+            if sync:
+                os.fsync(raw.fileno())
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
