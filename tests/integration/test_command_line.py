@@ -63,11 +63,12 @@ def project(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Path:
 
 
 def test_status_has_the_promised_shape(project: Path) -> None:
-    """`status --json` names project and steps, each with stage, state, run and reasons."""
+    """`status --json` names project and steps, each with stage, state, run, reasons, whether it is to run."""
     status = answer("status", cwd=project)
     assert set(status) == {"project", "steps"}
     assert [step["step"] for step in status["steps"]] == STEPS
-    assert all(set(step) == {"step", "stage", "state", "run", "reasons"} for step in status["steps"])
+    shape = {"step", "stage", "state", "run", "reasons", "to_do"}
+    assert all(set(step) == shape for step in status["steps"])
     assert {step["state"] for step in status["steps"]} == {"fresh"}
 
 
