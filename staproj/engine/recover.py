@@ -95,9 +95,7 @@ def _look_after(layout: Layout, run: RunDir) -> str | None:
         said = runs.state_of(run)
         ended = any(event.get("event") in _ENDS for event in _last_try(run))
         if not ended and _is_complete(run):
-            usage = _usage(run)
-            sealing.write_marker(run, usage)
-            _tidy(run)
+            _finish(run)
             return f"sealed {run.id}: it was complete but for its marker"
         _tidy(run)
         if not ended:
@@ -164,27 +162,38 @@ def _usage(run: RunDir) -> dict[str, Any]:
 
 def _tidy(run: RunDir) -> None:
     """Take away what was half written; finished items and checkpoints stay."""
-    if run.is_sealed():
-        for path in run.attempts():
-            shutil.rmtree(path, ignore_errors=True)
-    else:
-        _give_back(run)
-        run.outputs.unlink(missing_ok=True)
-        run.record.unlink(missing_ok=True)
-        finished = {path.parent.name for path in run.finished_items()}
-        for place in run.items.glob("*"):
-            if place.name not in finished:
-                shutil.rmtree(place, ignore_errors=True)
-        for attempt in run.attempt_dirs():
-            for extra in (attempt.scratches, attempt.progress(None).parent):
-                shutil.rmtree(extra, ignore_errors=True)
-            attempt.stop.unlink(missing_ok=True)
-            if not run.item_done(None).exists():
-                for place in attempt.out.glob("*"):
-                    if place.name not in finished:
-                        _remove(place)
-            if not any(attempt.out.glob("*")) and not attempt.checkpointed():
-                shutil.rmtree(attempt.path, ignore_errors=True)
+    _give_back(run)
+    run.outputs.unlink(missing_ok=True)
+    run.record.unlink(missing_ok=True)
+    finished = {path.parent.name for path in run.finished_items()}
+    for place in run.items.glob("*"):
+        if place.name not in finished:
+            shutil.rmtree(place, ignore_errors=True)
+    for attempt in run.attempt_dirs():
+        for extra in (attempt.scratches, attempt.progress(None).parent):
+            shutil.rmtree(extra, ignore_errors=True)
+        attempt.stop.unlink(missing_ok=True)
+        if not run.item_done(None).exists():
+            for place in attempt.out.glob("*"):
+                if place.name not in finished:
+                    _remove(place)
+        if not any(attempt.out.glob("*")) and not attempt.checkpointed():
+            shutil.rmtree(attempt.path, ignore_errors=True)
+    _sweep_run(run)
+
+
+def _finish(run: RunDir) -> None:
+    """Seal a run that has everything else. The marker comes last: after it nothing in the run changes."""
+    for path in run.attempts():
+        shutil.rmtree(path, ignore_errors=True)
+    for path in run.out.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(0o444)
+    _sweep_run(run)
+    sealing.write_marker(run, _usage(run))
+
+
+def _sweep_run(run: RunDir) -> None:
     run.heartbeat.unlink(missing_ok=True)
     for directory in (run.path, *run.items.glob("*"), *run.path.glob("attempt-*/checkpoint/*")):
         for path in directory.glob("*.part"):

@@ -210,3 +210,17 @@ def test_nothing_outside_is_tidied(project: Project, tmp_path: Path, name: str):
     assert (outside / "thesis.txt").read_text() == "years"
     assert (outside / "out" / "thesis.txt").read_text() == "years"
     assert set(states(project).values()) == {"fresh"}
+
+
+def test_killed_while_recovering(project: Project, monkeypatch: pytest.MonkeyPatch):
+    """Killed right after the marker was written by recovery: nothing of the first death stays in the run."""
+    run = without_marker(project, monkeypatch)
+    assert list(run.path.glob(".*.part"))
+    with monkeypatch.context() as patch:
+        patch.setattr(recover_module.sealing, "write_marker", lambda *args: os.kill(os.getpid(), 9))
+        assert in_child(lambda: recover(Layout(project.root))) == -9
+    assert not run.is_sealed()
+    assert not list(run.path.glob(".*.part"))
+    recover(Layout(project.root))
+    assert run.is_sealed()
+    assert not (run.out / "TS_01" / "stack.bin").stat().st_mode & 0o222
