@@ -73,7 +73,7 @@ def make_plan(chosen: Selection, options: Mapping[str, Any], crate: Callable[[],
         "Staproj-Left-Out": " ".join(chosen.without) or "nothing",
         "Staproj-Crate": _CRATE if text is not None else "none: too many files",
     }
-    return Plan(options, info, README, chosen.created, _entries(chosen, text), _stubs(chosen))
+    return Plan(name, options, info, README, chosen.created, _entries(chosen, text), _stubs(chosen))
 
 
 def count(chosen: Selection) -> None:

@@ -37,8 +37,12 @@ _TELL_S = 0.1
 
 @dataclass(frozen=True)
 class Plan:
-    """What goes into an archive. ``options`` must be the same when work is taken up again."""
+    """What goes into an archive, and what the bag is called.
 
+    ``options`` must be the same when work is taken up again.
+    """
+
+    name: str
     options: Mapping[str, Any]
     info: Mapping[str, str]
     readme: str
@@ -180,7 +184,7 @@ class _Work:
             "created": plan.created,
             "bytes": n_bytes,
             "files": n_files,
-            "bag": bag.bag_name(self.dest.name.removesuffix(".zst").removesuffix(".tar")),
+            "bag": bag.bag_name(plan.name),
         }
         atomic.write_json(self.side / "head.json", self.head)
 

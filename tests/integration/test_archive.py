@@ -84,7 +84,7 @@ def test_readable_without_staproj(done: Project, tmp_path: Path) -> None:
     bagit = pytest.importorskip("bagit")
     done.archives.write(tmp_path / "my archive.tar")
     found = unpack(tmp_path / "my archive.tar", tmp_path / "x")
-    assert found.name == "my-archive"
+    assert found.name == "p"
     opened = bagit.Bag(str(found))
     opened.validate()
     assert opened.info["Payload-Oxum"] == opened.info["Payload-Oxum"]
@@ -139,8 +139,8 @@ def test_links_odd_names_and_the_archive_itself(done: Project, tmp_path: Path) -
         made = done.archives.write(done.root / f"a{number}.tar")
         assert {e["path"] for e in made["left_out"]} == {"link", "odd\nname", "raw/TS_01.txt"}
     listed = subprocess.run(["tar", "tf", done.root / "a2.tar"], capture_output=True, text=True, check=True)
-    assert "a2/data/a1.tar" in listed.stdout
-    assert "a2.tar" not in listed.stdout.replace("a2/data", "")
+    assert "p/data/a1.tar" in listed.stdout
+    assert "a2.tar" not in listed.stdout
     made = done.archives.write(tmp_path / "b.tar", include_raw=True)
     assert {e["path"] for e in made["left_out"]} >= {"link"}
     restore(tmp_path / "b.tar", tmp_path / "b")

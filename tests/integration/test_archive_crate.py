@@ -21,6 +21,7 @@ def test_the_crate_in_an_archive_is_valid(
 ) -> None:
     """Unpacked with tar, data/ is a Process Run Crate without a fault, whatever was left out."""
     done.archives.write(tmp_path / "a.tar", without=without)
-    subprocess.run(["tar", "xf", "a.tar"], cwd=tmp_path, check=True)
-    issues = validated(tmp_path / "a" / "data", "REQUIRED")
+    (tmp_path / "x").mkdir()
+    subprocess.run(["tar", "xf", "../a.tar"], cwd=tmp_path / "x", check=True)
+    issues = validated(tmp_path / "x" / "p" / "data", "REQUIRED")
     assert {issue.check.identifier for issue in issues} <= HOME_UNKNOWN, [str(i.message) for i in issues]
