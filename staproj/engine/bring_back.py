@@ -41,21 +41,24 @@ def bring_back_inputs(
 def inputs_gone(
     view: View, expected: Expected, items: Collection[str] | None, *, reuse: bool = True
 ) -> list[Unit]:
-    """Return what a step is going to read and what is not there."""
+    """Return what a step is going to read and what is not there.
+
+    Tilt series that are finished stay beside those asked for: they are computed again where ``reuse`` is off.
+    """
     asked = Recreation(view)
     image = expected.image
     among = outputs.candidates(view, expected.node.name)
     wanted: dict[Unit, None] = {}
     for item in expected.units:
-        if items is not None and item is not None and item not in items:
-            continue
         gone = [unit for use in expected.inputs.values() for unit in asked.gone_upstream(use.as_dict(), item)]
         if not gone:
             continue
-        if reuse and image is not None:
-            key = digest.item_key(image, item)
-            if outputs.find_finished(view, among, key, item) is not None:
-                continue
+        finished = image is not None and (
+            outputs.find_finished(view, among, digest.item_key(image, item), item) is not None
+        )
+        asked_for = items is None or item is None or item in items
+        if (finished and reuse) or not (finished or asked_for):
+            continue
         wanted.update(dict.fromkeys(gone))
     return list(wanted)
 

@@ -136,6 +136,20 @@ def test_only_needed_inputs_come_back(project: Project):
     assert not any((project.root / ".staproj").glob("remake/*"))
 
 
+def test_rerun_of_one_tilt_series_brings_back_all_it_computes(project: Project):
+    """Rerun without a change computes all tilt series anew, asked for or not; all their inputs come back."""
+    project.run()
+    project.storage.clean()
+    project.storage.trash_purge(dry_run=False)
+    done = project.rerun("again", items=["TS_01"])
+    made = project.layout.find_run(done["run"])
+    old = project.layout.find_run("r0003")
+    listed = json.loads(old.outputs.read_text())["files"]
+    found = {e["path"]: e["sha256"] for e in json.loads(made.outputs.read_text())["files"]}
+    assert {e["path"]: e["sha256"] for e in listed}.items() >= found.items()
+    assert not cleared_paths(RunDir(project.root / "runs/r0002-shift"))
+
+
 def test_what_is_still_in_the_trash_is_not_computed_again(project: Project):
     """Bringing outputs back takes them out of the trash while they lie there."""
     project.run()
