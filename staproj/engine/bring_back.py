@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from staproj.engine.recreate import Recreation, Unit, name_of
 from staproj.engine.remake import remake, units_asked
 from staproj.engine.view import Expected, View
 from staproj.engine.workshop import Remade, Workshop
-from staproj.errors import CheckError
+from staproj.errors import CheckError, StaprojError
 from staproj.project import atomic, cleared, trash
 from staproj.project.lock import project_lock
 
@@ -34,8 +35,29 @@ def bring_back_inputs(
     view: View, expected: Expected, items: Collection[str] | None, options: Options, *, reuse: bool = True
 ) -> list[str]:
     """Put back what a step is going to read: inputs of tilt series that are not finished already."""
+    beside = _finished_but_cleared(view, expected, items)
+    back = bring_back_units(view, beside, options) if beside else []
     wanted = inputs_gone(view, expected, items, reuse=reuse)
-    return bring_back_units(view, wanted, options) if wanted else []
+    return back + (bring_back_units(view, wanted, options) if wanted else [])
+
+
+def _finished_but_cleared(view: View, expected: Expected, items: Collection[str] | None) -> list[Unit]:
+    """Return cleared tilt series that were not asked for but, being finished, stay beside those that were."""
+    if items is None or expected.image is None:
+        return []
+    found: list[Unit] = []
+    among = outputs.candidates(view, expected.node.name)
+    marked = [run for run in among if run.is_sealed() and cleared.is_cleared(run)]
+    for item in expected.units:
+        key = digest.item_key(expected.image, item)
+        if item in items or item is None or outputs.find_finished(view, among, key, item) is not None:
+            continue
+        for run in marked:
+            with suppress(StaprojError):
+                if atomic.read_json(run.item_done(item)).get("key") == key:
+                    found.append((run.id, item))
+                    break
+    return found
 
 
 def inputs_gone(

@@ -136,18 +136,18 @@ def test_only_needed_inputs_come_back(project: Project):
     assert not any((project.root / ".staproj").glob("remake/*"))
 
 
-def test_rerun_of_one_tilt_series_brings_back_all_it_computes(project: Project):
-    """Rerun without a change computes all tilt series anew, asked for or not; all their inputs come back."""
+def test_rerun_of_one_tilt_series_keeps_the_others_beside_it(project: Project):
+    """Tilt series that were not asked for stay in the new run although their files had been deleted."""
     project.run()
     project.storage.clean()
     project.storage.trash_purge(dry_run=False)
-    done = project.rerun("again", items=["TS_01"])
-    made = project.layout.find_run(done["run"])
-    old = project.layout.find_run("r0003")
-    listed = json.loads(old.outputs.read_text())["files"]
-    found = {e["path"]: e["sha256"] for e in json.loads(made.outputs.read_text())["files"]}
-    assert {e["path"]: e["sha256"] for e in listed}.items() >= found.items()
-    assert not cleared_paths(RunDir(project.root / "runs/r0002-shift"))
+    done = project.rerun("again", items=["TS_01"], sets={"offset_px": "5"})
+    assert done["reused"] == ["TS_02", "TS_03"]
+    made = json.loads(project.layout.find_run(done["run"]).outputs.read_text())
+    assert sorted(made["artifacts"]["tilt_series"]["items"]) == ["TS_01", "TS_02", "TS_03"]
+    same = project.rerun("again", items=["TS_01"])  # without a change all are computed anew
+    again = json.loads(project.layout.find_run(same["run"]).outputs.read_text())
+    assert [e["sha256"] for e in again["files"]] == [e["sha256"] for e in made["files"]]
 
 
 def test_what_is_still_in_the_trash_is_not_computed_again(project: Project):
