@@ -315,8 +315,9 @@ class _Work:
 
     def _note_failure(self, item: str | None, error: Exception) -> None:
         """Write down why an item failed; a full disk stops the run at once."""
-        with suppress(OSError, StorageError), self.run.log.open("a", encoding="utf-8") as handle:
-            handle.write(f"--- {item or self.step} failed\n{''.join(traceback.format_exception(error))}")
+        with suppress(OSError, StorageError), atomic.open_to_append(self.run.log) as handle:
+            told = f"--- {item or self.step} failed\n{''.join(traceback.format_exception(error))}"
+            handle.write(told.encode("utf-8", "backslashreplace"))
         if atomic.is_disk_full(error):
             raise atomic.disk_full_error(self.run.path.name) from error
         if isinstance(error, StorageError):

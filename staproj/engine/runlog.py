@@ -17,8 +17,8 @@ COARSE_STEPS = 10
 def write(log: Path, message: str, item: str | None = None) -> None:
     """Append one line with the time of day."""
     place = f" {item}" if item else ""
-    with atomic.storage_errors(log), log.open("a", encoding="utf-8") as handle:
-        handle.write(f"{time.strftime('%H:%M:%S')}{place}  {message}\n")
+    with atomic.storage_errors(log), atomic.open_to_append(log) as handle:
+        handle.write(f"{time.strftime('%H:%M:%S')}{place}  {message}\n".encode("utf-8", "backslashreplace"))
 
 
 def beginning(run: str, expected: Expected, units: Sequence[str | None], env: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from staproj.errors import StaprojError
 from staproj.project import atomic, reading, runs
+from staproj.project.index_form import fits
 from staproj.project.layout import RUN_NAME, Layout, RunDir, RunName
 
 FORMAT = 1
@@ -331,7 +332,7 @@ def _parsed(lines: list[bytes]) -> dict[str, Row]:
     width = len(Row._fields)
     known: dict[str, Row] = {}
     for values in parsed:
-        if isinstance(values, list) and len(values) == width and isinstance(values[0], str):
+        if isinstance(values, list) and len(values) == width and fits(values):
             known[values[0]] = Row._make(values)
     return known
 

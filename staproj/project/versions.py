@@ -91,7 +91,7 @@ def read(layout: Layout, number: int) -> Version:
         raise UsageError(f"there is no version {number}", hint="`staproj version list` shows them") from None
     except StorageError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise StorageError(f"a version cannot be read: {error}", where=str(path)) from error
 
 
