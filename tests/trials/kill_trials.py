@@ -224,12 +224,7 @@ class Trials:
         assert outputs(root) == self.wanted, "other bytes than without a stop"
         left = list(layout.runs.rglob("*.part"))  # those elsewhere are swept when a minute old
         assert not left, left
-        assert not (layout.lock / "owner.json").is_file() or emptied(layout), "a lock is left"
-
-
-def emptied(layout: Layout) -> bool:
-    """Tell whether a power cut emptied the record of the lock (it is broken after some seconds)."""
-    return (layout.lock / "owner.json").stat().st_size == 0
+        assert not layout.lock.exists(), "a lock is left"
 
 
 def run_all(root: Path) -> None:
