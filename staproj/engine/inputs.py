@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from staproj.errors import StorageError, UsageError
 from staproj.kinds import ArtifactKind
 from staproj.project import reading
 from staproj.project.cleared import cleared_paths
-from staproj.project.layout import RunDir
+from staproj.project.layout import RUN_NAME, RunDir
 from staproj.project.manifest import suggestion
 
 
@@ -93,7 +94,26 @@ def _check_not_cleared(view: View, run: RunDir) -> None:
         )
 
 
+def _check_sealed(view: View, path: Path) -> None:
+    """Compare an artifact with its digest: the HDF5 library may crash, or never return, on damaged files."""
+    above = (RunDir(place) for place in path.parents if RUN_NAME.match(place.name))
+    directory = next((run.path for run in above if run.out in path.parents), None)  # in runs/ or a workshop
+    if directory is None:
+        return
+    run = RunDir(directory).id
+    below = path.relative_to(directory).as_posix().partition("/")[2]
+    listed = next((e for e in view.outputs(run)["files"] if e["path"] == below), None)
+    with suppress(FileNotFoundError):  # reading it says so
+        if listed is not None and view.prints.full(path) != listed["sha256"]:
+            raise StorageError(
+                f"an output of {run} was changed after it was sealed",
+                where=view.layout.relative(path),
+                hint="`staproj verify` lists what is damaged; `staproj rerun` makes it again",
+            )
+
+
 def _read(view: View, path: Path, kind: ArtifactKind) -> Any:
     from staproj.formats.artifact import model_class, read_artifact
 
+    _check_sealed(view, path)
     return read_artifact(path, model_class(kind), project_root=view.layout.root)
