@@ -129,6 +129,21 @@ class Jobs:
         Slots(limits, machine.state_dir()).check(need)
         return estimate.check_space(self.root, found, force=force)
 
+    def check_free(self, planned: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse before any job is made what another one is computing. ``planned``: a dry run of it.
+
+        Raises
+        ------
+        LockedError
+            If a step to run is being run, or waits for its turn.
+        """
+        from staproj.engine import session, why
+
+        for step in planned:
+            for reason in step["reasons"] if step["action"] in ("run", "adopt") else ():
+                if reason["kind"] in (why.RUNNING, why.QUEUED):
+                    raise session.busy(step["step"], reason["new"])
+
     def all(self, newest: int | None = None) -> list[dict[str, Any]]:
         """Return jobs, newest first: job, kind, state, step, run, message, created, host, progress."""
         return [self.describe(job.id) for job in record.all_jobs(self.layout)[:newest]]

@@ -221,9 +221,7 @@ def _bring_up_to_date(
         kept = verdict.state == why.UNKNOWN
         return StepResult(name, "kept" if kept else "fresh", verdict.run, reasons=reasons)
     if verdict.state in (why.RUNNING, why.QUEUED):
-        raise LockedError(
-            f"step {name!r} is being run right now ({verdict.latest})", hint="wait for it, or stop it first"
-        )
+        raise busy(name, verdict.latest)
     earlier = heads.find_adoptable(view, name, expected) if items is None and resume is None else None
     if earlier is not None:
         heads.adopt(view, name, earlier, changes)
@@ -279,6 +277,12 @@ def _dry_run(view: View, order: Sequence[str], items: Sequence[str] | None) -> l
         results.append(StepResult(name, action, verdict.run, reasons=reasons, brings_back=back))
     view.prints.save()
     return results
+
+
+def busy(step: str, run: str | None) -> LockedError:
+    """Return the error of a step that cannot be run because somebody does so already."""
+    hint = f"`staproj watch {run}` follows it, `staproj cancel {run}` stops it"
+    return LockedError(f"step {step!r} is being run right now ({run})", hint=hint)
 
 
 def _persist(view: View, changes: Sequence[Change]) -> None:

@@ -68,6 +68,7 @@ def run(
         data = {"project": str(opened.root), "dry_run": True, "steps": results, "expected": expected}
         output.emit(data, job_report.plan_lines(results, expected), as_json=json, fit=True)
     elif work:
+        opened.jobs.check_free(results)
         arguments: dict[str, Any] = {"targets": [until] if until else list(steps) or None}
         arguments |= {"items": items, "sets": values, "priority": priority, "keep_going": keep_going, **how}
         expected = opened.jobs.expect(work, items=items, sets=values, jobs=jobs)

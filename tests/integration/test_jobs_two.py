@@ -1,0 +1,33 @@
+"""Two terminals, one project: what one computes the other leaves alone, and says where to look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.jobs_setup import Terminal
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Terminal]:
+    """Return a project with a place to call commands from; what still runs is ended afterwards."""
+    terminal = Terminal(tmp_path)
+    yield terminal
+    terminal.end()
+
+
+def test_a_second_run_is_refused_and_leaves_no_job(at: Terminal) -> None:
+    """The same steps are not run twice: the second is told by whom, and `watch` still finds the first."""
+    at.hold("hold-TS_02")
+    at.call("run", "--detach")
+    at.begun("TS_02")
+    told = at.answer("run", code=3)
+    assert told["error"] == "LockedError"
+    assert "r0002" in told["message"]
+    assert "staproj watch r0002" in told["hint"]
+    assert [job["job"] for job in at.answer("jobs")] == ["j0001"]
+    at.go("hold-TS_02")
+    assert at.answer("watch")["job"] == "j0001"
+    assert at.calls == ["TS_01", "TS_02", "TS_03"]
