@@ -78,17 +78,22 @@ class Jobs:
         items: Sequence[str] | None = None,
         sets: Mapping[str, Any] | None = None,
         jobs: int = 1,
+        rerun: bool = False,
+        from_run: str | None = None,
     ) -> dict[str, Any]:
         """Return what steps will take: steps, wall_s, bytes, unknown_time, unknown_bytes, free_bytes, fits.
 
-        Sums are of what is known; the lists name the steps of which nothing is.
+        Sums are of what is known; the lists name the steps of which nothing is. ``rerun``: they are run again
+        whether fresh or not, with the parameters of ``from_run`` where it is given.
         """
         from staproj.engine import estimate, intent
         from staproj.engine.view import View
 
         view = View.open(self.root)
-        view = View.open(self.root, intent.changes_for(view, sets or {}, items))
-        found = [step.as_dict() for step in estimate.estimate(view, steps, jobs=jobs)]
+        start = intent.changes_to_match(view, from_run) if from_run else []
+        view = View.open(self.root, start) if start else view
+        view = View.open(self.root, [*start, *intent.changes_for(view, sets or {}, items)])
+        found = [step.as_dict() for step in estimate.estimate(view, steps, jobs=jobs, anew=rerun)]
         needed, free = sum(step["bytes"] or 0 for step in found), estimate.free_bytes(self.root)
         return {
             "steps": found,

@@ -88,7 +88,7 @@ class RunContext:
         if now - self._checked >= _CHECK_EVERY_S:
             self._checked = now
             if self._cancelled():
-                raise CancelledError("stopped as asked", hint="run the same command again to go on")
+                raise CancelledError("stopped as asked", hint="`staproj resume` goes on")
 
     def metric(self, name: str, value: float, unit: Unit = Unit.ONE) -> None:
         """Record one number; its name must end in the suffix of its unit."""

@@ -61,7 +61,7 @@ class Crew:
                 for future in finished:
                     self._settle(working.pop(future), future)
                 if (waiting or working) and self.cancelled():
-                    raise CancelledError("stopped as asked", hint="run the same command again to go on")
+                    raise CancelledError("stopped as asked", hint="`staproj resume` goes on")
             executor.shutdown()
         except BaseException:
             self._stop(executor, working)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from staproj.engine import digest, outputs
+from staproj.engine import digest, heads, outputs
 from staproj.engine.plan import Node
 from staproj.engine.view import View
 from staproj.errors import StaprojError, StorageError
@@ -78,14 +78,15 @@ def of_plain(told: Any) -> Estimate | None:
     )
 
 
-def estimate(view: View, steps: Sequence[str], *, jobs: int = 1) -> list[Estimate]:
+def estimate(view: View, steps: Sequence[str], *, jobs: int = 1, anew: bool = False) -> list[Estimate]:
     """Return what ``steps`` will take, in their order (that of the pipeline).
 
-    Steps that only wait for others of the list are expected to have as many items as those.
+    Steps that only wait for others of the list are expected to have as many items as those. ``anew``: what is
+    finished is not used again where nothing has changed, as in a rerun.
     """
     found: dict[str, Estimate] = {}
     for name in steps:
-        found[name] = _of_step(view, view.graph.node(name), found, jobs)
+        found[name] = _of_step(view, view.graph.node(name), found, jobs, anew=anew)
     return list(found.values())
 
 
@@ -127,8 +128,10 @@ def _entries(run: RunDir) -> list[dict[str, Any]]:
     return found
 
 
-def _of_step(view: View, node: Node, before: Mapping[str, Estimate], jobs: int) -> Estimate:
-    items = _items(view, node, before)
+def _of_step(
+    view: View, node: Node, before: Mapping[str, Estimate], jobs: int, *, anew: bool = False
+) -> Estimate:
+    items = _items(view, node, before, anew=anew)
     past = history(view, node)
     wall_s: float | None = None
     memory: int | None = None
@@ -151,12 +154,14 @@ def _of_step(view: View, node: Node, before: Mapping[str, Estimate], jobs: int) 
     )
 
 
-def _items(view: View, node: Node, before: Mapping[str, Estimate]) -> int:
+def _items(view: View, node: Node, before: Mapping[str, Estimate], *, anew: bool) -> int:
     """Return how many items the step has to compute; finished ones of earlier runs are used again."""
     if node.spec.scope != "item":
         return 1
     with suppress(StaprojError):
         expected = view.expected(node.name)
+        if anew and heads.is_made_from(view, view.heads.get(node.name), expected):
+            return len(expected.items)
         if expected.image is not None and not any(parent in before for parent in node.parents()):
             among = outputs.candidates(view, node.name)
             keys = {item: digest.item_key(expected.image, item) for item in expected.items}

@@ -71,7 +71,7 @@ def execute(request: Request, options: Options) -> Outcome:
         raise CancelledError(
             f"stopped during {work.run.id} ({work.step})",
             where=str(work.run.path.name),
-            hint="run the same command again: finished tilt series are kept",
+            hint="`staproj resume` goes on: finished tilt series are kept",
         ) from None
     except BaseException as error:
         failed = {item: _one_line(e) for item, e in work.failed.items()}

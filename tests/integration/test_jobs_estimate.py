@@ -108,6 +108,21 @@ def test_a_disk_that_is_too_small_is_refused(
     assert spec["note"].startswith("why not (begun with --force: about")
 
 
+def test_a_rerun_of_what_is_fresh_takes_time_and_disk(
+    project: Project, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rerun computes all items anew, so that all count; with new values too, and the disk is asked."""
+    project.run()
+    for sets in ({}, {"shift.offset_px": 9.0}):
+        (step,) = project.jobs.expect(["shift"], sets=sets, rerun=True)["steps"]
+        assert (step["items"], step["time_from"]) == (3, "history")
+        assert step["bytes"] > 0
+    (step,) = project.jobs.expect(["shift"])["steps"]
+    assert (step["items"], step["bytes"]) == (0, 0)
+    monkeypatch.setattr(estimate, "free_bytes", lambda root: 10)
+    assert "the disk cannot hold this" in call("rerun", "shift", code=1)[1]
+
+
 def test_space_is_checked_with_what_is_known() -> None:
     """Unknown sizes refuse nothing; known ones do when they are larger than what is free."""
     steps = [estimate.Estimate("a", 1, bytes=None), estimate.Estimate("b", 1, bytes=2**62)]

@@ -31,3 +31,15 @@ def test_a_second_run_is_refused_and_leaves_no_job(at: Terminal) -> None:
     at.go("hold-TS_02")
     assert at.answer("watch")["job"] == "j0001"
     assert at.calls == ["TS_01", "TS_02", "TS_03"]
+
+
+def test_what_was_stopped_says_how_to_go_on(at: Terminal) -> None:
+    """A stopped rerun names the command that goes on with it: the same command again would begin anew."""
+    at.call("run")
+    at.hold("hold-TS_02")
+    at.call("rerun", "slow", "--detach")
+    at.begun("TS_02", times=2)
+    at.call("cancel", "--all")
+    told = at.answer("watch", code=130)
+    assert "staproj resume" in told["hint"]
+    assert "same command" not in told["hint"]

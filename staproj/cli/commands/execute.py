@@ -129,7 +129,9 @@ def rerun(
     which = opened.jobs.step_of(step, device=device)
     arguments = {**which, "sets": values, "items": items, "note": note, "priority": priority}
     arguments |= {"threads": threads, "device": device, "jobs": jobs}
-    expected = opened.jobs.expect([which["step"]], jobs=jobs)
+    full = {key if "." in key else f"{which['step']}.{key}": value for key, value in values.items()}
+    same = {"items": items, "sets": full, "from_run": which["from_run"]}
+    expected = opened.jobs.expect([which["step"]], jobs=jobs, rerun=True, **same)
     start = _Start(opened, "rerun", arguments, expected, quiet=quiet, json=json)
     if detach:
         start.detached(force=force)
