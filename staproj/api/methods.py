@@ -23,9 +23,10 @@ TITLES = {
 
 
 def methods(view: View, runs: Iterable[str]) -> dict[str, Any]:
-    """Return ``{"runs", "paragraphs", "software", "references", "unsaid"}`` of some runs, oldest first.
+    """Return paragraphs, software and references of some runs, oldest first.
 
-    A paragraph is ``{"group", "title", "sentences": [{"run", "step", "stage", "text", "cites"}], "text"}``;
+    ``{"runs", "paragraphs", "software", "software_cites", "references", "unsaid"}``. A paragraph is
+    ``{"group", "title", "sentences": [{"run", "step", "stage", "text", "cites"}], "text"}``;
     a reference ``{"key", "text", "bibtex"}`` (free text of plug-ins has no key). ``unsaid`` names runs whose
     stage has no words for a paper, or is not installed.
     """
@@ -60,6 +61,7 @@ def methods(view: View, runs: Iterable[str]) -> dict[str, Any]:
             for group, sentences in sorted(paragraphs.items(), key=lambda pair: _rank(pair[0]))
         ],
         "software": software,
+        "software_cites": [*keys, *(entry.key for entry in itself)] if software else [],
         "references": entries,
         "unsaid": unsaid,
     }

@@ -19,7 +19,8 @@ def text_lines(told: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     for paragraph in told["paragraphs"]:
         lines += [paragraph["title"], *_wrapped(_cited(paragraph, marked)), ""]
-    lines += _software(told)
+    if told["software"]:
+        lines += ["Software", *_wrapped(_cited(_software(told), marked)), ""]
     if told["references"]:
         lines.append("References")
         for number, entry in enumerate(told["references"], start=1):
@@ -31,11 +32,14 @@ def markdown_lines(told: Mapping[str, Any]) -> list[str]:
     """Return the same as Markdown, with citations by key as pandoc reads them (free text has no key)."""
     known = {entry["key"] for entry in told["references"]}
     lines: list[str] = []
+
+    def marked(keys: list[str]) -> str:
+        return "; ".join(f"@{key}" for key in keys if key in known)
+
     for paragraph in told["paragraphs"]:
-        text = _cited(paragraph, lambda keys: "; ".join(f"@{key}" for key in keys if key in known))
-        lines += [f"## {paragraph['title']}", "", text, ""]
+        lines += [f"## {paragraph['title']}", "", _cited(paragraph, marked), ""]
     if told["software"]:
-        lines += ["## Software", "", told["software"], ""]
+        lines += ["## Software", "", _cited(_software(told), marked), ""]
     lines += ["## References", ""]
     for entry in told["references"]:
         name = f"**{entry['key']}**: " if entry["key"] else ""
@@ -52,8 +56,9 @@ def _cited(paragraph: Mapping[str, Any], marked: Callable[[list[str]], str]) -> 
     return " ".join(said.values())
 
 
-def _software(told: Mapping[str, Any]) -> list[str]:
-    return ["Software", *_wrapped(told["software"]), ""] if told["software"] else []
+def _software(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sentence on software like a paragraph, so that its references are cited in the text too."""
+    return {"sentences": [{"text": told["software"], "cites": told["software_cites"]}]}
 
 
 def _unsaid(told: Mapping[str, Any]) -> list[str]:

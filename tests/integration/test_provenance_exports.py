@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -212,6 +213,11 @@ def test_methods_come_from_the_record(
     assert "2 px were added, to a mean of 12.0 to 32.0 px [1, 2]." in " ".join(plain.split())
     assert "[@Rohou2015; @A" not in markdown
     assert "[@Rohou2015]" in markdown
+    assert {
+        key for key in (e["key"] for e in told["references"]) if key and f"@{key}" not in markdown
+    } == set()
+    last = len(told["references"])
+    assert re.search(rf"All steps were computed with [^\[]+ \[3, [\d, ]*{last}\]\.", " ".join(plain.split()))
     assert "A. Author, in a drawer" in plain
     entries = bibtex_reader.read((tmp_path / "refs.bib").read_text())
     assert {"Rohou2015", "Harris2020", "Virtanen2020"} <= set(entries)

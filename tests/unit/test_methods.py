@@ -72,6 +72,17 @@ def test_sentences_say_what_is_known(facts: Facts, sentence: str, text: str) -> 
     assert facts.fill(sentence) == text
 
 
+def test_refinement_tells_the_rounds_that_were_made(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Poses that settle early end it: the number told is that of the rounds on record, not the limit."""
+    monkeypatch.setattr(Facts, "_outputs", lambda _self, _names: ["C6"])
+    facts.params = {"n_iterations": [9], "binning": [1]}
+    metrics = {"n_half_1": 10.0, "n_half_2": 12.0, "resolution_angstrom": 9.5}
+    facts.__dict__["parts"] = [_part(metrics, {"rounds": {"round": [1.0, 2.0]}})]
+    text = facts.fill(registry.get("refine").methods[0])
+    assert "number of rounds: 2" in text
+    assert "9 " not in text
+
+
 def test_records_have_what_facts_read() -> None:
     """The parts of a record carry metrics and tables under these names."""
     assert {"metrics", "tables"} <= set(ItemRecord.__dataclass_fields__)

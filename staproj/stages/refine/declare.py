@@ -125,9 +125,9 @@ STAGE = StageSpec(
     ),
     citations=("Scheres2012", "Grant2015"),
     methods=(
-        "Poses were refined against tilt images[ at binning {binning:.0f}] in {n_iterations:.0f} "
-        "rounds, each half-set ({n_half_1:.0f} and {n_half_2:.0f} particles) against its own "
-        "average[, with {out.map.symmetry} symmetry]; the half maps agreed to "
+        "Poses were refined against tilt images[ at binning {binning:.0f}][ (number of rounds: "
+        "{rounds.round.max:.0f})], each half-set ({n_half_1:.0f} and {n_half_2:.0f} particles) against its "
+        "own average[, with {out.map.symmetry} symmetry]; the half maps agreed to "
         "{resolution_angstrom:.1f} Å (FSC = 0.143).",
     ),
 )

@@ -292,7 +292,7 @@ def _outputs(
     worse = len(rows) > 1 and rows[-1]["fsc_holds_to_angstrom"] > 1.15 * rows[0]["fsc_holds_to_angstrom"]
     ctx.verdict(
         f"{len(particles)} particles ({averages.n_half_1} + {averages.n_half_2}) to {resolution:.1f} Å "
-        f"(FSC {THRESHOLD}) in {len(rows)} rounds; last moved them "
+        f"(FSC {THRESHOLD}) in {len(rows)} round{'s' * (len(rows) > 1)}; last moved them "
         f"{rows[-1]['median_moved_angstrom']:.1f} Å, "
         f"{rows[-1]['median_turned_deg']:.1f} deg",
         warning=worse,
