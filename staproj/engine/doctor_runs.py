@@ -155,7 +155,10 @@ def _open(layout: Layout, run: RunDir) -> Iterator[Finding]:
                 "unsealed", "warning", where, words, "the next command that writes ends it", fixable=True
             )
         else:
-            yield Finding("interrupted", "note", where, "was interrupted", "`staproj resume` goes on with it")
+            hint = (
+                f"`staproj resume {run.id}` goes on with it, as long as nothing it was made from has changed"
+            )
+            yield Finding("interrupted", "note", where, "was interrupted", hint)
 
 
 def _lines(layout: Layout, run: RunDir) -> Iterator[Finding]:

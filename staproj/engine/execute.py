@@ -74,8 +74,13 @@ def execute(request: Request, options: Options) -> Outcome:
             hint="`staproj resume` goes on: finished tilt series are kept",
         ) from None
     except BaseException as error:
+        full = atomic.is_disk_full(error)  # nothing is wrong with the step: it can be gone on with
         failed = {item: _one_line(e) for item, e in work.failed.items()}
-        work.close("failed", message=_one_line(error), error=type(error).__name__, items=failed)
+        kind = type(error).__name__
+        work.close("interrupted" if full else "failed", message=_one_line(error), error=kind, items=failed)
+        if full:
+            where = getattr(error, "where", None) or work.run.path.name
+            raise atomic.disk_full_error(str(where), command="`staproj resume`") from error
         raise
     finally:
         work.held.close()
@@ -201,6 +206,7 @@ class _Work:
             attributes={"run": run.id, "step": self.step, "stage": self.node.spec.name, "key": self.key},
             params=self.expected.common.table(),
             items={item: run.item_record(item) for item in self.units},
+            digests={item: self.done[item].get("record_sha256") for item in self.units},
         )
         usage = {
             "wall_s": self.meter.wall_s,

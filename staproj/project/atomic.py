@@ -18,6 +18,7 @@ from staproj.errors import StorageError
 from staproj.project import reading
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = "the disk is full (or your quota is used up)"
 _READ_TRIES = 3
 _YOUNG_S = 10.0
 MAX_EVENTS = 200_000
@@ -26,17 +27,19 @@ _CROWDED_BYTES = 4 << 20
 
 def is_disk_full(error: BaseException) -> bool:
     """Tell whether ``error`` means that no space is left (HDF5 hides the number in its text)."""
+    if isinstance(error, StorageError):
+        return error.message == DISK_FULL
     if isinstance(error, OSError) and error.errno in _FULL:
         return True
     return isinstance(error, (OSError, RuntimeError)) and "no space left" in str(error).lower()
 
 
-def disk_full_error(where: str) -> StorageError:
-    """Return the one error that a full disk gives, with its remedy."""
+def disk_full_error(where: str, *, command: str = "run the same command again") -> StorageError:
+    """Return the one error that a full disk gives, with its remedy; :func:`is_disk_full` knows it."""
     return StorageError(
-        "the disk is full (or your quota is used up)",
+        DISK_FULL,
         where=where,
-        hint="free some space and run the same command again: finished tilt series are kept and used again",
+        hint=f"free some space and {command}: finished tilt series are kept and used again",
     )
 
 

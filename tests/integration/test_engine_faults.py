@@ -14,7 +14,7 @@ import pytest
 
 from staproj.api import Project
 from staproj.engine import execute as execute_module
-from staproj.engine import sealing
+from staproj.engine import sealing, session
 from staproj.errors import (
     CancelledError,
     InputError,
@@ -85,17 +85,22 @@ def test_failure_of_a_stage_that_runs_once_keeps_its_own_error(project: Project)
 
 
 def test_full_disk_is_one_clear_error_and_the_project_goes_on(project: Project):
-    """ENOSPC in a stage stops the run at once with a remedy; later the finished item is used again."""
+    """ENOSPC in a stage interrupts the run at once, with a remedy; it is gone on with later."""
     toy.SWITCH["TS_02"] = "full"
     with pytest.raises(StorageError, match="disk is full") as info:
         project.run()
     assert "free some space" in info.value.hint
     assert ("toy_shift", "TS_03") not in toy.CALLS
-    assert states(project)["shift"] == "failed"
+    assert "staproj resume" in info.value.hint
+    assert states(project)["shift"] == "interrupted"
+    plan = project.jobs.to_resume()
+    assert plan is not None
+    assert plan["run"] == "r0002"
     toy.SWITCH.clear()
     toy.CALLS.clear()
-    project.run(["shift"])
+    session.run_steps(project.root, targets=["shift"], resume="r0002")
     assert toy.CALLS == [("toy_shift", "TS_02"), ("toy_shift", "TS_03")]
+    assert (project.root / "runs/r0002-shift/SEALED").exists()
 
 
 @pytest.mark.parametrize("name", ["spec.json", "item.json", "outputs.json", "SEALED", "meta.h5"])
@@ -120,6 +125,7 @@ def test_full_disk_while_bookkeeping(project: Project, monkeypatch: pytest.Monke
         assert not (run / "out").exists()
     assert not list(project.root.rglob("*.part"))
     assert atomic.is_disk_full(full)
+    assert [run["state"] for run in project.ls()] == ["interrupted"]
     project.run()
     assert set(states(project).values()) == {"fresh"}
 

@@ -43,3 +43,21 @@ def test_what_was_stopped_says_how_to_go_on(at: Terminal) -> None:
     told = at.answer("watch", code=130)
     assert "staproj resume" in told["hint"]
     assert "same command" not in told["hint"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_full_disk_interrupts_and_resume_goes_on(at: Terminal, jobs: int) -> None:
+    """No space for an item: job and run are interrupted, in worker processes too; resume makes the rest."""
+    orders = at.control / "orders"
+    orders.mkdir()
+    orders.joinpath("TS_02").write_text("full")
+    at.environment["TOY_ORDERS"] = str(orders)
+    told = at.answer("run", "--jobs", str(jobs), code=1)
+    assert "the disk is full" in told["message"]
+    assert "staproj resume" in told["hint"]
+    assert (at.job()["state"], at.run_state("r0002")) == ("interrupted", "interrupted")
+    orders.joinpath("TS_02").unlink()
+    at.call("resume")
+    assert set(at.states().values()) == {"fresh"}
+    assert at.calls.count("TS_01") == 1
+    assert at.calls.count("TS_02") == 2

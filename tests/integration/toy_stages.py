@@ -115,6 +115,8 @@ def _obey_orders(ctx: StageContext) -> None:
     order = (Path(place) / str(ctx.item)).read_text()
     if order == "fail":
         raise ValueError("ordered")
+    if order == "full":
+        raise OSError(errno.ENOSPC, "No space left on device")
     if order == "die":
         os.kill(os.getpid(), 9)
     if order == "wait":

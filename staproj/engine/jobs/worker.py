@@ -152,7 +152,7 @@ def _explained(
     if isinstance(error, CancelledError):
         return "cancelled", error.as_dict()
     if isinstance(error, StaprojError):
-        return "failed", error.as_dict()
+        return "interrupted" if atomic.is_disk_full(error) else "failed", error.as_dict()
     with suppress(OSError), job.log.open("a", encoding="utf-8") as log:
         log.writelines(traceback.format_exception(error))
     if isinstance(error, OSError) and error.errno:
