@@ -28,6 +28,7 @@ def own_queue(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep runs of the tests out of the queue of the person who runs them, and of other test processes."""
     os.environ["STAPROJ_STATE"] = str(tmp_path_factory.mktemp("state"))
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from staproj.api.listing import is_run
-from staproj.errors import InputError, UsageError
+from staproj.errors import InputError, StorageError, UsageError
 from staproj.project.layout import SIDECAR
 from staproj.project.manifest import suggestion
 
@@ -215,13 +215,25 @@ def _copy_maps(project: Project, sources: _Sources, folder: Path, warnings: list
         warnings.append("there are no half maps of these particles yet")
         return Relion5Files()
     halves = project.artifact(sources.maps_run, "half_maps")
-    shutil.copyfile(halves.half_1_path, folder / "half1.mrc")
-    shutil.copyfile(halves.half_2_path, folder / "half2.mrc")
+    _copy_map(project, sources.maps_run, halves.half_1_path, folder / "half1.mrc")
+    _copy_map(project, sources.maps_run, halves.half_2_path, folder / "half2.mrc")
     if sources.mask_run is None:
         warnings.append("there is no mask made from the average of these particles yet")
         return Relion5Files("half1.mrc", "half2.mrc")
-    shutil.copyfile(project.artifact(sources.mask_run, "mask").path, folder / "mask.mrc")
+    _copy_map(project, sources.mask_run, project.artifact(sources.mask_run, "mask").path, folder / "mask.mrc")
     return Relion5Files("half1.mrc", "half2.mrc", "mask.mrc")
+
+
+def _copy_map(project: Project, run: str, path: Path, target: Path) -> None:
+    """Copy a map that a run wrote; one that only its record names may be any file of this machine."""
+    out = os.path.realpath(project.layout.find_run(run).out)
+    if not Path(os.path.realpath(path)).is_relative_to(out):
+        raise StorageError(
+            f"the record of {run} names a map outside of the run: it is not copied",
+            where=str(path),
+            hint="rerun the step, so that the project holds its own map",
+        )
+    shutil.copyfile(path, target)
 
 
 def _write_provenance(

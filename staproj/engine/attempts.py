@@ -130,8 +130,9 @@ def kept_item(
         return None
     with suppress(StaprojError):
         entry = checks.outputs(atomic.read_json(done), str(done))
-        if entry.get("key") == key and outputs.all_there(view, attempt.out, entry):
-            return entry
+        if entry.get("key") != key or not outputs.all_there(view, attempt.out, entry):
+            return None
+        return entry if outputs.has_record(run, item, entry) else None
     return None
 
 

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from staproj.formats import hdf5
+
 _CHUNK = 1 << 20
+_MOST_BYTES = 512 << 20
 
 
 def amount(old: Path, new: Path) -> dict[str, Any]:
@@ -28,15 +31,16 @@ def amount(old: Path, new: Path) -> dict[str, Any]:
             return _hdf5(old, new)
         if new.suffix in (".mrc", ".mrcs", ".st", ".rec", ".ali"):
             return _mrc(old, new)
-    except (OSError, ValueError, KeyError, StaprojError):
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError, MemoryError, StaprojError):
         pass
     return _bytes(old, new)
 
 
 def _hdf5(old: Path, new: Path) -> dict[str, Any]:
-    import h5py
+    from staproj.formats import hdf5, vetted
 
-    with h5py.File(old, "r", locking=False) as a, h5py.File(new, "r", locking=False) as b:
+    vetted.vet([old, new], max_bytes=_MOST_BYTES)
+    with hdf5.open_file(old, max_bytes=_MOST_BYTES) as a, hdf5.open_file(new, max_bytes=_MOST_BYTES) as b:
         first, second = dict(_values(a)), dict(_values(b))
     only = sorted(set(first) ^ set(second))
     if only:
@@ -52,18 +56,15 @@ def _hdf5(old: Path, new: Path) -> dict[str, Any]:
     return {"told": f"{', '.join(differing[:5])} differ", "max_abs_difference": worst}
 
 
-def _values(handle: Any) -> Iterator[tuple[str, Any]]:
-    """Yield name and value of every dataset and attribute."""
-    import h5py
-
-    names: list[str] = []
-    handle.visit(names.append)
-    for name in ["", *names]:
-        node = handle[name] if name else handle
-        if isinstance(node, h5py.Dataset):
-            yield name, node[()]
-        for key, value in node.attrs.items():
-            yield f"{name}@{key}", value
+def _values(group: hdf5.Group, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield name and value of every array, and of every attribute of a group."""
+    for key, value in group.attributes().items():
+        yield f"{above}@{key}", value
+    for name in group.names():
+        if group.is_group(name):
+            yield from _values(group.group(name), f"{above}{name}/")
+        else:
+            yield f"{above}{name}", group.array(name)
 
 
 def _mrc(old: Path, new: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from reading again what is known there.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -99,6 +100,7 @@ def _finish(
 ) -> dict[str, Any]:
     item = task.item
     notes.wall_s, notes.cpu_s, notes.peak_rss_bytes = meter.wall_s, meter.cpu_s, meter.peak_rss_bytes
+    image = record.item_bytes(notes)
     entry = {
         "item": item,
         "key": task.key,
@@ -111,14 +113,17 @@ def _finish(
         "wall_s": notes.wall_s,
         "cpu_s": notes.cpu_s,
         "peak_rss_bytes": notes.peak_rss_bytes,
+        "record_sha256": "sha256:" + hashlib.sha256(image).hexdigest(),
     }
-    outputs.keep(run, run.attempt_dir(task.attempt).out, item, entry, record.item_bytes(notes))
+    outputs.keep(run, run.attempt_dir(task.attempt).out, item, entry, image)
     runs.note(run, "item-finished", item=item, wall_s=notes.wall_s, verdict=notes.verdict)
     runlog.write_result(run.log, item, entry)
     return entry
 
 
 def _context(task: ItemTask, run: RunDir, attempt: AttemptDir, hooks: Hooks) -> RunContext:
+    kept = attempt.checkpoints(task.item)
+    needs = [run.spec, run.env, kept.parent, attempt.path, run.path, run.path.parent]
     return RunContext(
         root=task.root,
         out=attempt.out,
@@ -129,7 +134,7 @@ def _context(task: ItemTask, run: RunDir, attempt: AttemptDir, hooks: Hooks) -> 
         threads=task.threads,
         cancelled=hooks.cancelled,
         progress=hooks.report,
-        checkpoint=Checkpoints(attempt.checkpoints(task.item), task.key),
+        checkpoint=Checkpoints(kept, task.key, needs),
     )
 
 

@@ -13,9 +13,10 @@ from typing import Any
 from staproj.engine import digest, sealing
 from staproj.engine.plan import is_per_item
 from staproj.engine.view import View
-from staproj.errors import EmptyResultError, StageError, StaprojError, StorageError
+from staproj.errors import EmptyResultError, FormatError, StageError, StaprojError, StorageError
+from staproj.formats import vetted
 from staproj.kinds import ArtifactKind
-from staproj.project import atomic, checks, reading
+from staproj.project import atomic, checks, reading, record
 from staproj.project.batch import Batch
 from staproj.project.fingerprints import sha256_file
 from staproj.project.layout import ITEM_NAME, RunDir, artifact_in
@@ -55,6 +56,7 @@ def write_artifacts(
         _write(view, spec, port, obj, path)
         written.append((port, name, path))
     files = {path: _file_entry(path, out) for path in _files_below(base)}
+    vetted.remember(files[Path(os.path.abspath(path))]["sha256"] for _, _, path in written)
     artifacts: dict[str, Any] = {}
     for port, name, path in written:
         kind = spec.outputs[port].kind
@@ -86,7 +88,7 @@ def find_finished(view: View, among: Sequence[RunDir], key: str, item: str | Non
             entry = checks.outputs(atomic.read_json(done), str(done))
         except (OSError, StorageError):
             continue
-        if entry.get("key") != key:
+        if entry.get("key") != key or not has_record(run, item, entry):
             continue
         for out in [run.out, *(attempt / "out" for attempt in run.attempts())]:
             if all_there(view, out, entry):
@@ -120,12 +122,22 @@ def keep(run: RunDir, out: Path, item: str | None, entry: Mapping[str, Any], not
     base = out / item if item else out
     with Batch() as batch:
         if notes is not None:
+            vetted.remember([entry["record_sha256"]])
             batch.add(run.item_record(item), notes)
         batch.add_json(run.item_done(item), entry)
         files = [out / file["path"] for file in entry["files"]]
         above = [out, out.parent, run.items, run.path, run.path.parent]
         batch.sync([run.spec, run.env, *files, *sealing.directories_below(base), *above])
         batch.rename_all()
+
+
+def has_record(run: RunDir, item: str | None, entry: Mapping[str, Any]) -> bool:
+    """Tell whether the record of a finished item is there, as it was recorded, and can be read."""
+    try:
+        record.check_item(run.item_record(item), entry.get("record_sha256"))
+    except FormatError:
+        return False
+    return True
 
 
 def link_or_copy(source: Path, target: Path) -> None:

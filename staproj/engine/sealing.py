@@ -49,6 +49,8 @@ def seal_run(
     StorageError
         If the disk is full or not writable: the run is then not sealed.
     """
+    from staproj.formats import vetted
+
     listed = json_bytes(outputs)
     proof = {
         run.spec.name: sha256_file(run.spec),
@@ -56,6 +58,7 @@ def seal_run(
         run.record.name: _sha256(record),
         run.outputs.name: _sha256(listed),
     }
+    vetted.remember([proof[run.record.name]])
     with Batch() as batch:
         batch.add(run.record, record)
         batch.add(run.outputs, listed)

@@ -90,6 +90,8 @@ def outputs(data: dict[str, Any], where: str) -> dict[str, Any]:
         If a part is missing, of another type, or a path leads out of its directory.
     """
     _has(data, {"files": list, "artifacts": dict}, where)
+    if not isinstance(data.get("record_sha256"), str | None):
+        raise _damaged("'record_sha256' is of a wrong type", where)
     for entry in data["files"]:
         _has(entry, _FILE, f"{where}: files")
         _inside(entry["path"], where)

@@ -102,12 +102,21 @@ def run_bytes(
     attributes: Mapping[str, str],
     params: Mapping[str, Mapping[str, Any]],
     items: Mapping[str | None, Path],
+    digests: Mapping[str | None, str | None] | None = None,
 ) -> bytes:
     """Join the records of all items (their files) into the record of the run; return its file.
 
-    ``params`` is ``{name: {"value": …, "layer": …}}``.
+    ``params`` is ``{name: {"value": …, "layer": …}}``, ``digests`` are those of the items' files.
+
+    Raises
+    ------
+    FormatError
+        If the file of an item is damaged or not what was recorded.
     """
     import h5py
+
+    for item, path in items.items():
+        check_item(path, (digests or {}).get(item))
 
     def fill(handle: h5py.File) -> None:
         handle.attrs["record_format"] = RECORD_FORMAT
@@ -138,17 +147,18 @@ def write_run(
 
 
 def read_run(path: Path) -> RunRecord:
-    """Read ``meta.h5``. Where the run is sealed, its bytes are compared with the seal before HDF5 sees them.
+    """Read ``meta.h5``. Its bytes are compared with the seal, and vetted, before HDF5 sees them.
 
     Raises
     ------
     FormatError
         If it is missing, damaged, not what was sealed, or holds anything but numbers and text.
     """
-    from staproj.formats import hdf5
+    from staproj.formats import hdf5, vetted
 
     try:
         _check_seal(path)
+        vetted.vet([path], max_bytes=MAX_BYTES)
         with hdf5.open_file(path, max_bytes=MAX_BYTES) as handle:
             params, items = handle.group("params"), handle.group("items")
             return RunRecord(
@@ -171,18 +181,43 @@ def read_run(path: Path) -> RunRecord:
         ) from error
 
 
-def read_item(path: Path) -> ItemRecord:
-    """Read the record of one item.
+def check_item(path: Path, digest: str | None = None) -> None:
+    """Check the record of one item before HDF5 opens it: that it is what was recorded, and can be read.
 
     Raises
     ------
     FormatError
-        If it is missing or damaged.
+        If it is missing, damaged, or not what was recorded.
     """
-    from staproj.formats import hdf5
+    from staproj.formats import hdf5, vetted
 
     try:
         reading.stat_regular(path)
+        if digest is not None and vetted.digest(path) != digest:
+            raise ValueError("it is not what was recorded")
+        vetted.vet([path], max_bytes=MAX_BYTES)
+    except hdf5.DAMAGE as error:
+        raise FormatError(
+            f"the record of this item cannot be read: {error}",
+            where=str(path),
+            hint="remove this directory, so that the item is made again",
+        ) from error
+    except StorageError as error:
+        raise FormatError(error.message, where=error.where, hint=error.hint) from error
+
+
+def read_item(path: Path, digest: str | None = None) -> ItemRecord:
+    """Read the record of one item; ``digest`` as in its ``item.json``.
+
+    Raises
+    ------
+    FormatError
+        If it is missing, damaged, or not what was recorded.
+    """
+    from staproj.formats import hdf5
+
+    check_item(path, digest)
+    try:
         with hdf5.open_file(path, max_bytes=MAX_BYTES) as handle:
             return _get_item(handle.group("item"))
     except (*hdf5.DAMAGE, RecursionError) as error:
