@@ -88,7 +88,8 @@ def export_files(
         if (base / name).exists() and not force:
             raise UsageError("the file exists", where=str(base / name), hint="--force replaces it")
     source = view.run(run).out
-    ports = {path: name for name, entry in facts["ports"].items() for path in entry["files"]}
+    asked_last = sorted(facts["ports"], key=lambda name: name == port)  # a file may belong to several
+    ports = {path: name for name in asked_last for path in facts["ports"][name]["files"]}
     listed = {}
     for entry in chosen:
         path = entry["path"]
@@ -155,8 +156,9 @@ def _chosen(
         names = {path for path in names if path.startswith(f"{item}/")}
     chosen = [file for file in facts["files"] if file["path"] in names]
     if not chosen:
-        holds = f"it has {', '.join(ports)}"
-        raise UsageError(f"run {facts['run']} has no such files", hint=holds)
+        wanted = (" of maps" if maps_only else "") + (f" of {item}" if item is not None else "")
+        holds = f"its outputs are {', '.join(ports)}"
+        raise UsageError(f"{port or 'run'} of {facts['run']} has no files{wanted}", hint=holds)
     return chosen
 
 

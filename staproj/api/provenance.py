@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from staproj.engine.view import View
 from staproj.errors import ProjectError, UsageError
 from staproj.project import atomic, cleared
 from staproj.project.layout import find_root
+from staproj.project.manifest import suggestion
 
 
 def what_made(path_or_run: str | Path, root: Path | None) -> dict[str, Any]:
@@ -196,6 +198,10 @@ def _run_behind(view: View, root: Path, of: str | Path) -> str:
     text = str(of)
     if listing.is_run(text) or text in view.graph.nodes:
         return _run(view, text)
+    if not os.path.lexists(of) and os.path.basename(text) == text:  # noqa: PTH119 - a word, not a path
+        raise UsageError(
+            f"there is no step, run or file {text!r}", hint=suggestion(text, view.graph.nodes, "steps")
+        )
     told = what_made(of, root)
     run = told.get("run")
     if told.get("raw_data") or not isinstance(run, str):

@@ -60,7 +60,8 @@ def locate(path: Path) -> tuple[Path, RunDir, str | None]:
 def with_content(view: View, path: Path) -> list[dict[str, Any]]:
     """Return the outputs of all runs that have the same bytes as a file, newest first: run, file, head.
 
-    The file is read only where an output of its size is on record.
+    An output of which the file is a hard link comes before all. The file is read only where an output of
+    its size is on record.
     """
     try:
         wanted = os.stat(path).st_size  # noqa: PTH116 - twin of the reads below
@@ -85,7 +86,15 @@ def with_content(view: View, path: Path) -> list[dict[str, Any]]:
             for entry in listed
             if entry["size"] == wanted and entry["sha256"] == digest_
         ]
-    return found
+    return sorted(found, key=lambda use: not _is_linked(view.run(use["run"]).out / use["file"], path))
+
+
+def _is_linked(output: Path, path: Path) -> bool:
+    """Tell whether a file is another name of an output (a hard link), not only of the same bytes."""
+    try:
+        return os.path.samestat(reading.stat_regular(output), path.stat())
+    except OSError:
+        return False
 
 
 def changed_since(view: View, run: RunDir, file: str | None) -> bool | None:
@@ -335,7 +344,8 @@ def _artifact_of(view: View, run: RunDir, file: str | None) -> dict[str, Any] | 
     listed = next((e for e in view.outputs(run.id)["files"] if e["path"] == file), None)
     for port, entry in view.outputs(run.id)["artifacts"].items():
         for part in entry["items"].values() if "items" in entry else [entry]:
-            if part["file"] == file:
+            refers = part.get("refers")
+            if part["file"] == file or (isinstance(refers, list) and file in refers):
                 return {"port": port, "kind": entry["kind"], "sha256": (listed or {}).get("sha256")}
     return {"port": None, "kind": None, "sha256": listed["sha256"]} if listed else None
 

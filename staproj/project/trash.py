@@ -136,6 +136,8 @@ def find(layout: Layout, name: str) -> Trash:
     for trash in everything:
         if trash.name == name or (name == "last" and trash is everything[-1]):
             return trash
+    if not everything:
+        raise UsageError("the trash is empty")
     raise UsageError(f"there is nothing called {name!r} in the trash", hint="`staproj trash list` shows it")
 
 

@@ -78,7 +78,7 @@ def reasons_in_short(reasons: Sequence[Mapping[str, Any]]) -> str:
         "cache_version",
         "stage",
     ]
-    order += ["output", "input", "upstream", "software", "cleared", "never-run"]
+    order += ["output", "input", "upstream", "cleared", "software", "never-run"]
     first = min(reasons, key=lambda r: order.index(r["kind"]) if r["kind"] in order else len(order))
     more = f" (+{len(reasons) - 1})" if len(reasons) > 1 else ""
     return reason_line(first) + more

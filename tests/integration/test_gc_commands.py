@@ -11,7 +11,7 @@ import pytest
 from staproj.api import Project
 from staproj.cli.main import main
 from staproj.engine.recover import recover
-from staproj.errors import StorageError
+from staproj.errors import StorageError, UsageError
 from staproj.project import atomic
 from tests.integration import toy_stages as toy
 from tests.integration.conftest import edit, states
@@ -66,6 +66,8 @@ def test_the_whole_way_there_and_back(call: Call, project: Project):
     assert json.loads(call("trash", "list", "--json"))
     assert "freed" in call("trash", "purge", "--yes")
     assert call("trash", "list").startswith("the trash is empty")
+    with pytest.raises(UsageError, match="the trash is empty"):
+        project.storage.trash_restore()
     with pytest.raises(StorageError, match="deleted in a clean-up"):
         project.artifact("shift")
     assert "6 outputs of r0001 are back" in call("remake", "import", "--quiet")

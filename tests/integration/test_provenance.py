@@ -65,7 +65,7 @@ def test_outputs_are_known_by_their_place(
     for path in (file, "link.bin", "p/runs/r0006-copy/out/map.bin", "runs-of-it/r0006-copy/out/map.bin"):
         found = what_made(path, None)
         assert found["source"] == "run"
-        assert (found["run"], found["changed"]) == ("r0006", False)
+        assert (found["run"], found["changed"], found["artifact"]["port"]) == ("r0006", False, "map")
         assert runs_of(found) == CHAIN
         assert [Path(raw["path"]).name for raw in found["raw"]] == ["TS_01.txt", "TS_02.txt", "TS_03.txt"]
     (ran.root / "copy").mkdir()  # a folder called as a step is
@@ -78,6 +78,9 @@ def test_outputs_are_known_by_their_place(
         what_made(file.with_name("never.bin"), None)
     with pytest.raises(UsageError, match="no such file"):
         what_made(ran.root / "runs" / "r0099-copy" / "out" / "map.bin", None)
+    with pytest.raises(UsageError, match="no step, run or file 'coppy'") as unknown:
+        ran.provenance.methods(["coppy"])
+    assert "copy" in str(unknown.value.hint)
 
 
 def test_a_map_that_left_is_known_when_its_project_is_gone(ran: Project, tmp_path: Path) -> None:
@@ -145,6 +148,9 @@ def test_copies_without_record_are_known_by_content(
     assert found["source"] == "content"
     assert {use["run"] for use in found["same_as"]} == {"r0006", "r0004"}  # equal bytes of mean and its copy
     assert "the same bytes as r0006 out/map.bin" in told("lineage", str(tmp_path / "copy.bin"))
+    linked = tmp_path / "linked.bin"
+    os.link(ran.root / "runs" / "r0004-mean" / "out" / "map.bin", linked)
+    assert what_made(linked, ran.root)["run"] == "r0004"  # the file itself, not an equal one that is newer
     shutil.copyfile(original, ran.root / "runs" / "r0002-shift" / "out" / "misplaced.bin")
     assert what_made(ran.root / "runs" / "r0002-shift" / "out" / "misplaced.bin", None)["run"] == "r0006"
     (tmp_path / "copy.bin").write_bytes(b"other")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from staproj.report.plots import bars, plot
+from staproj.report.runs import reasons_in_short
 from staproj.report.tables import duration, number, size, table, unit_of
 
 
@@ -52,3 +53,12 @@ def test_flat_and_empty_curves_are_drawn() -> None:
     assert plot([], [], x_label="x", y_label="y") == ["y: nothing to draw"]
     assert bars([]) == ""
     assert len(bars(list(range(1000)))) <= 60
+
+
+def test_that_outputs_were_cleared_is_said_before_who_made_them() -> None:
+    """Of a run that was cleared and made with other software, the line of `status` tells what is missing."""
+    reasons = [
+        {"kind": "software", "field": "git", "old": "a", "new": "b"},
+        {"kind": "cleared", "field": "runs/r0002-motion", "old": 8, "new": 4000},
+    ]
+    assert "were cleared" in reasons_in_short(reasons)
