@@ -20,6 +20,7 @@ from typing import Any
 from staproj.engine import digest
 from staproj.kinds import ArtifactKind
 from staproj.project import atomic, runs
+from staproj.project.batch import fsync_all
 from staproj.project.layout import AttemptDir, RunDir
 
 _MAGIC = "staproj-checkpoint-1"
@@ -30,10 +31,15 @@ _LOOK_BACK = 20
 class Checkpoints:
     """Checkpoints of one item of one run."""
 
-    def __init__(self, directory: Path, key: str) -> None:
-        """Keep files in ``directory`` (made on first use), good only for this ``key``."""
+    def __init__(self, directory: Path, key: str, needs: Sequence[Path] = ()) -> None:
+        """Keep files in ``directory`` (made on first use), good only for this ``key``.
+
+        ``needs``: files and directories without which a checkpoint is worth nothing after a power cut; they
+        are made durable before the first one.
+        """
         self._directory = directory
         self._key = key
+        self._needs = needs
 
     def save(self, name: str, objects: Mapping[str, Any]) -> None:
         """Replace the checkpoint ``name``.
@@ -61,6 +67,8 @@ class Checkpoints:
         head = f"{_MAGIC} {hashlib.sha256(data).hexdigest()} {self._key}\n"
         with atomic.storage_errors(self._directory):
             self._directory.mkdir(parents=True, exist_ok=True)
+        fsync_all(self._needs)
+        self._needs = ()
         atomic.write_bytes(self._path(name), head.encode() + data)
 
     def load(self, name: str) -> dict[str, Any] | None:

@@ -156,7 +156,7 @@ def _open(layout: Layout, run: RunDir) -> Iterator[Finding]:
             )
         else:
             hint = (
-                f"`staproj resume {run.id}` goes on with it, as long as nothing it was made from has changed"
+                f"`staproj resume {run.id}` goes on with it, if what it is made from is the same"
             )
             yield Finding("interrupted", "note", where, "was interrupted", hint)
 

@@ -194,7 +194,10 @@ def _resumable(view: View, run: str) -> RunDir:
     expected = view.expected(directory.name.step)
     image: Mapping[str, Any] = expected.image or {}
     if expected.image is not None and expected.node.spec.scope == "item":
-        begun = set(view.spec(directory.id)["items"])
+        try:
+            begun = set(view.spec(directory.id)["items"])
+        except StaprojError:
+            begun = set()  # the check below refuses it
         image = digest.restrict(expected.image, [unit for unit in expected.items if unit in begun])
     attempts.check_resumable(view, directory, image)
     return directory

@@ -16,7 +16,7 @@ from staproj.engine.checkpoints import Checkpoints
 from staproj.engine.execute import Options
 from staproj.engine.recover import recover
 from staproj.engine.view import View
-from staproj.errors import CancelledError, InputError, LockedError, StageError, StaprojError, UsageError
+from staproj.errors import CancelledError, InputError, LockedError, StageError, UsageError
 from staproj.model.particles import ParticleSet
 from staproj.project import atomic, runs
 from staproj.project.layout import Layout, RunDir
@@ -208,6 +208,19 @@ def test_checkpoints_hold_arrays_objects_and_numbers(tmp_path: Path):
         keep.save("bad", {"o": object()})
 
 
+def test_a_checkpoint_is_not_more_durable_than_what_it_is_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Before the first checkpoint the record of the run is fsynced, once: a power cut leaves both."""
+    spec = tmp_path / "spec.json"
+    spec.write_text("{}")
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink().name))
+    keep = Checkpoints(tmp_path / "c", "key", [spec])
+    keep.save("round", {"n": 1})
+    keep.save("round", {"n": 2})
+    assert synced[0] == "spec.json"
+    assert synced.count("spec.json") == 1
+
+
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 300, b'{"event": "star'], ids=["empty", "nul", "torn"])
 def test_records_that_a_power_cut_emptied(project: Project, damage: bytes):
     """Empty spec, torn state: interrupted with a reason, the project opens, the step is run anew."""
@@ -218,8 +231,10 @@ def test_records_that_a_power_cut_emptied(project: Project, damage: bytes):
     assert found.state == "interrupted"
     assert "power" in found.event["message"]
     assert project.ls("shift")[0]["state"] == "interrupted"
-    with pytest.raises(StaprojError):
+    with pytest.raises(UsageError, match="its record is damaged") as info:
         resume(project, run.id)
+    assert "staproj run shift" in info.value.hint
+    assert project.jobs.to_resume() == {"original": "run", "targets": ["shift"], "run": None}
     assert recover(Layout(project.root)) == []
     assert project.run(["shift"])[-1]["reused"] == ["TS_01"]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.jobs_setup import Terminal
+from tests.integration.jobs_setup import Terminal, until
 
 
 @pytest.fixture
@@ -61,3 +63,21 @@ def test_a_full_disk_interrupts_and_resume_goes_on(at: Terminal, jobs: int) -> N
     assert set(at.states().values()) == {"fresh"}
     assert at.calls.count("TS_01") == 1
     assert at.calls.count("TS_02") == 2
+
+
+def test_resume_after_a_power_cut_that_took_the_records(at: Terminal) -> None:
+    """Records of run and job are empty: a plain `resume` makes a new run, which uses what is finished."""
+    at.hold("hold-TS_02")
+    at.call("run", "--detach")
+    at.begun("TS_02")
+    for number in at.processes().values():
+        os.kill(number, signal.SIGKILL)
+    until(lambda: at.run_state("r0002") == "interrupted")
+    job = at.root / ".staproj/jobs/j0001"
+    for path in (at.root / "runs/r0002-slow/spec.json", job / "job.json", job / "state.jsonl"):
+        path.write_bytes(b"")
+    at.go("hold-TS_02")
+    assert "staproj run slow" in at.call("resume", "r0002", code=2)
+    at.call("resume")
+    assert at.states()["slow"] == "fresh"
+    assert at.calls.count("TS_01") == 1

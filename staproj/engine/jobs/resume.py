@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from staproj.engine.jobs import record
@@ -14,7 +15,8 @@ def plan(layout: Layout, run: str | None) -> dict[str, Any] | None:
     """Return the arguments of the job that goes on with ``run`` (``None``: the last one interrupted).
 
     They are those of the job that was interrupted, so that it ends where that was to end, and ``run`` and
-    ``original`` ("run" or "rerun"). A run that no job made is gone on with up to its own step.
+    ``original`` ("run" or "rerun"). A run that no job made is gone on with up to its own step. ``run`` is
+    ``None`` where there is none to go on with: a new one is made, which uses what is finished.
 
     Raises
     ------
@@ -27,6 +29,13 @@ def plan(layout: Layout, run: str | None) -> dict[str, Any] | None:
     if directory is not None:
         _check(directory)
         job = _job_of(layout, directory.id)
+        if not _has_record(directory):
+            if run is None:
+                return _anew(directory, job)
+            raise UsageError(
+                f"run {directory.id} cannot be continued: its record is damaged",
+                hint=f"`staproj run {directory.name.step}` makes a new run and uses what is finished",
+            )
     else:
         job = _newest_stopped_job(layout)
         if job is None:
@@ -41,6 +50,22 @@ def plan(layout: Layout, run: str | None) -> dict[str, Any] | None:
             if directory is None:
                 raise
     return {**found, "run": directory.id if directory is not None else None}
+
+
+def _has_record(run: RunDir) -> bool:
+    """Tell whether a run still says what it was made from; a power cut as it began leaves it empty."""
+    try:
+        return bool(atomic.read_json(run.spec))
+    except StaprojError:
+        return False
+
+
+def _anew(run: RunDir, job: JobDir | None) -> dict[str, Any]:
+    """Return the arguments of a job that makes a new run instead of one that cannot be gone on with."""
+    with suppress(StaprojError):
+        if job is not None:
+            return {**_of_job(job), "run": None}
+    return {"original": "run", "targets": [run.name.step], "run": None}
 
 
 def _of_job(job: JobDir) -> dict[str, Any]:
