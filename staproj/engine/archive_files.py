@@ -63,6 +63,7 @@ def make_plan(chosen: Selection, options: Mapping[str, Any], crate: Callable[[],
     count(chosen)
     text = crate()
     name, uuid = _identity(chosen.layout)
+    left = [*chosen.without, *(["outputs of all other runs"] if chosen.partial else [])]
     info = {
         "Bagging-Date": time.strftime("%Y-%m-%d", time.gmtime()),
         "Bag-Software-Agent": f"staproj {staproj.__version__}",
@@ -70,7 +71,7 @@ def make_plan(chosen: Selection, options: Mapping[str, Any], crate: Callable[[],
         "External-Identifier": uuid or name,
         "Contact-Name": user_name(),
         "Staproj-Runs": " ".join(sorted(chosen.full)) if chosen.partial else "all",
-        "Staproj-Left-Out": " ".join(chosen.without) or "nothing",
+        "Staproj-Left-Out": ", ".join(left) or "nothing",
         "Staproj-Crate": _CRATE if text is not None else "none: too many files",
     }
     return Plan(name, options, info, README, chosen.created, _entries(chosen, text), _stubs(chosen))

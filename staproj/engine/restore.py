@@ -55,8 +55,8 @@ def restore(
 ) -> Restored:
     """Unpack and check an archive into a new directory; ``run`` brings the outputs of one run only.
 
-    With ``run``, ``directory`` may also be a project that has the records of that run: its missing outputs
-    come back.
+    With ``run``, ``directory`` may also be a project that has the records of that run: its missing and its
+    damaged outputs come back.
 
     Raises
     ------
@@ -216,13 +216,13 @@ def _finish(root: Path, restored: Restored, run: str | None) -> None:
 
 
 def _into_project(archive: Path, layout: Layout, run: str, max_bytes: int | None, tell: Tell) -> Restored:
-    """Bring the missing outputs of a run back into a project that has its records."""
+    """Bring missing and damaged outputs of a run back into a project that has its records."""
     schema.require_writable(layout)
     directory = layout.find_run(run)
     if not directory.is_sealed():
         raise UsageError(f"run {run} is not complete in this project", where=str(directory.path))
     wanted = checks.outputs(atomic.read_json(directory.outputs), str(directory.outputs))["files"]
-    lacking = {str(e["path"]): e for e in wanted if not (directory.out / str(e["path"])).exists()}
+    lacking = {str(e["path"]): e for e in wanted if not _is_whole(directory.out / str(e["path"]), e)}
     scratch = Path(tempfile.mkdtemp(prefix=".restore.", suffix=".part", dir=directory.path))
     try:
         unpacked = _unpack(archive, scratch, run, max_bytes, tell)
@@ -242,13 +242,25 @@ def _into_project(archive: Path, layout: Layout, run: str, max_bytes: int | None
                     restored.files += 1
                     restored.n_bytes += int(entry["size"])
             atomic.fsync_dir(directory.out)
-            cleared.remove(directory, {p for p in lacking if (directory.out / p).exists()})
+            cleared.remove(
+                directory, {p for p, entry in lacking.items() if _is_whole(directory.out / p, entry)}
+            )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     restored.cleared_files = len(cleared.cleared_paths(directory))
     if lacking and not restored.files:
-        raise UsageError(f"the archive does not hold the missing outputs of {run}", where=str(archive))
+        raise UsageError(
+            f"the archive does not hold the missing or damaged outputs of {run}", where=str(archive)
+        )
     return restored
+
+
+def _is_whole(path: Path, entry: dict[str, Any]) -> bool:
+    """Tell whether an output is there with the bytes that its run sealed."""
+    try:
+        return reading.stat_regular(path).st_size == entry["size"] and sha256_file(path) == entry["sha256"]
+    except OSError:
+        return False
 
 
 def _put_back(found: Path, target: Path, entry: dict[str, Any]) -> None:

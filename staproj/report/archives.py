@@ -45,9 +45,10 @@ def verified_lines(found: Mapping[str, Any], where: str) -> list[str]:
 
 def restored_lines(made: Mapping[str, Any]) -> list[str]:
     """Say what came out of an archive."""
-    lines = [
+    told = (
         f"restored {made['files']} files, {size(made['n_bytes'])}, to {made['directory']}; all digests match"
-    ]
+    )
+    lines = [told if made["files"] else f"nothing was to restore in {made['directory']}: all of it is there"]
     if made["cleared_files"]:
         lines.append(
             f"  {made['cleared_files']} outputs were not in the archive; `staproj status` says which"

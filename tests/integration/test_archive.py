@@ -243,6 +243,13 @@ def test_one_run_comes_back_alone(done: Project, tmp_path: Path) -> None:
     assert not run.cleared.exists()
     original = done.layout.find_run(head)
     assert tree(run.path) == tree(original.path)
+    assert restore(tmp_path / "full.tar", tmp_path / "b", run=head)["files"] == 0
+    damaged = next(path for path in run.out.rglob("*.h5"))
+    size, content = damaged.stat().st_size, damaged.read_bytes()
+    damaged.chmod(0o644)
+    damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert restore(tmp_path / "full.tar", tmp_path / "b", run=head)["n_bytes"] == size
+    assert (tree(run.path), damaged.read_bytes()) == (tree(original.path), content)
     with pytest.raises(UsageError, match="not in the archive"):
         restore(tmp_path / "full.tar", tmp_path / "c", run="r0999")
     assert not (tmp_path / "c").exists()
