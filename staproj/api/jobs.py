@@ -149,6 +149,12 @@ class Jobs:
                 if reason["kind"] in (why.RUNNING, why.QUEUED):
                     raise session.busy(step["step"], reason["new"])
 
+    def queue_note(self) -> str:
+        """Say where the queue of this machine is kept, if not where it should be ("" else)."""
+        from staproj.engine import machine
+
+        return machine.state_note()
+
     def all(self, newest: int | None = None) -> list[dict[str, Any]]:
         """Return jobs, newest first: job, kind, state, step, run, message, created, host, progress."""
         return [self.describe(job.id) for job in record.all_jobs(self.layout)[:newest]]

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -65,6 +66,14 @@ def _termination_as_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def open_closed_streams() -> None:
+    """Let what is written go nowhere where the caller has closed stdout or stderr (``>&-``)."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # else the next file opened would get its number
+            nowhere = Path(os.devnull).open("r+", encoding="utf-8")  # noqa: SIM115 - open to the end
+            setattr(sys, name, nowhere)
+
+
 def note(text: str) -> None:
     """Tell the person something that is not the result."""
     _write(text + "\n")
@@ -100,9 +109,12 @@ def _storage(error: OSError) -> StaprojError:
 
 def _unexpected(error: BaseException) -> StaprojError:
     lines = traceback.format_exception(error)
-    handle, name = tempfile.mkstemp(prefix="staproj-traceback-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.writelines(["command: " + " ".join(sys.argv) + "\n", *lines])
+    try:
+        handle, name = tempfile.mkstemp(prefix="staproj-traceback-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(["command: " + " ".join(sys.argv) + "\n", *lines])
+    except OSError:  # no place at all for temporary files: the last lines are better than none
+        name = "".join(lines[-2:]).strip()
     kind = type(error).__name__
     return StaprojError(
         f"unexpected {kind}: {str(error).splitlines()[0] if str(error) else 'no message'}",

@@ -146,6 +146,7 @@ def build() -> App:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit code."""
+    diagnostics.open_closed_streams()
     tokens = list(sys.argv[1:] if argv is None else argv)
     sys.exit(diagnostics.guarded(lambda: _call(tokens), as_json="--json" in tokens))
 

@@ -34,8 +34,7 @@ class Limits:
 
 def config_file() -> Path:
     """Return the file in which a person sets limits; it need not exist."""
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(base) / "staproj" / "machine.toml"
+    return _home("XDG_CONFIG_HOME", ".config") / "staproj" / "machine.toml"
 
 
 def limits(path: Path | None = None) -> Limits:
@@ -134,26 +133,20 @@ def state_dir() -> Path:
     """Return the directory of what staproj keeps for this person on this machine, made where needed.
 
     ``STAPROJ_STATE``, else ``$XDG_STATE_HOME/staproj``, else ``~/.local/state/staproj``; where that cannot be
-    written, one in the directory of temporary files that belongs to this person alone.
+    written, one in the directory of temporary files of this person's own (``state_note`` says so).
 
     Raises
     ------
     StorageError
         If none can be made.
     """
-    given = os.environ.get("STAPROJ_STATE")
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    own = Path(given or Path(base) / "staproj") / socket.gethostname()
-    try:
-        own.mkdir(parents=True, exist_ok=True)
-        if os.access(own, os.W_OK | os.X_OK):
-            return own
-        problem = "not writable"
-    except OSError as error:
-        problem = error.strerror or str(error)
-    if not given:
-        spare = Path(tempfile.gettempdir()) / f"staproj-{os.getuid()}"
+    own = _own_state()
+    problem = _cannot_write(own)
+    if not problem:
+        return own
+    if not os.environ.get("STAPROJ_STATE"):
         with suppress(OSError):
+            spare = Path(tempfile.gettempdir()) / f"staproj-{os.getuid()}"
             spare.mkdir(mode=0o700, exist_ok=True)
             found = spare.lstat()
             if found.st_uid == os.getuid() and not found.st_mode & 0o077 and spare.is_dir():
@@ -163,3 +156,39 @@ def state_dir() -> Path:
         where=str(own),
         hint="set STAPROJ_STATE to a directory you can write to",
     )
+
+
+def state_note() -> str:
+    """Say where the queue of this machine is kept, if not where it should be ("" else)."""
+    own, used = _own_state(), state_dir()
+    if used == own:
+        return ""
+    return f"the queue of this machine is kept in {used}, as {own} cannot be written to"
+
+
+def _own_state() -> Path:
+    given = os.environ.get("STAPROJ_STATE")
+    if given and not Path(given).is_absolute():  # each process would take it for another
+        raise StorageError("STAPROJ_STATE is no absolute path", where=given, hint="write it from / on")
+    base = Path(given) if given else _home("XDG_STATE_HOME", ".local/state") / "staproj"
+    return base / socket.gethostname()
+
+
+def _home(variable: str, below: str) -> Path:
+    """Return a directory of this person; a relative path in the environment does not count (XDG)."""
+    given = os.environ.get(variable, "")
+    if Path(given).is_absolute():
+        return Path(given)
+    try:
+        return Path.home() / below
+    except RuntimeError:  # neither HOME nor an entry in the list of users
+        return Path("/nonexistent") / below
+
+
+def _cannot_write(directory: Path) -> str:
+    """Return why a directory cannot be made or written to ("" if it can)."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if os.access(directory, os.W_OK | os.X_OK) else "not writable"

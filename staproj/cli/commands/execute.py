@@ -242,6 +242,8 @@ class _Start:
             device=asked.get("device") or "auto",
             force=force,
         )
+        if not self.json and (elsewhere := self.opened.jobs.queue_note()):
+            diagnostics.warn([elsewhere])
         if forced:
             asked["note"] = f"{asked.get('note') or ''} ({forced})".strip()
             if not self.json:
