@@ -151,7 +151,7 @@ class Provenance:
         view, names = self._behind(of)
         content = document(view, names, anonymous=anonymous)
         _write(Path(out), write_text(content))
-        return {"file": str(out), "runs": names, "entities": len(content["entity"])}
+        return {"file": str(out), "runs": names, "entities": len(content.get("entity", {}))}
 
     def sidecar(
         self,

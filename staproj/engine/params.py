@@ -82,7 +82,7 @@ def resolve(
         for name in step.items.get(item, {}):
             if ("step", step.name, "item", item, name) in marked:
                 layers[name] = COMMAND_LINE
-    _check_names(manifest, step, names, layers)
+    _check_names(manifest, step, names, layers, item)
     model = _validate(manifest, step, spec, given, layers, item)
     plain = json.loads(model.model_dump_json())
     return Resolved(
@@ -182,12 +182,14 @@ def _problem_of(spec: StageSpec, name: str, value: Any) -> str:
     return ""
 
 
-def _check_names(manifest: Manifest, step: Step, names: tuple[str, ...], layers: Mapping[str, str]) -> None:
+def _check_names(
+    manifest: Manifest, step: Step, names: tuple[str, ...], layers: Mapping[str, str], item: str | None
+) -> None:
     for name, layer in layers.items():
         if name not in names:
             raise ManifestError(
                 f"stage {step.stage!r} has no parameter {name!r}",
-                where=f"{manifest.where} [{_place(step, layer, None)}]",
+                where=f"{manifest.where} [{_place(step, layer, item)}]",
                 hint=suggestion(name, names, "parameters"),
             )
 

@@ -106,6 +106,9 @@ def plan_lines(results: Sequence[Mapping[str, Any]], expected: Mapping[str, Any]
         rows.append([result["step"], result["action"], *takes, why])
     made = sum(result["action"] in {"run", "adopt"} for result in results)
     lines = table(["step", "", "time", "disk", "why"], rows)
+    kept = sum(result["action"] == "kept" for result in results)
+    if not made and kept:
+        return [*lines, f"nothing would be run; {kept} of {len(results)} steps cannot be compared"]
     if not made:
         return [*lines, "everything is fresh: nothing to do"]
     fresh = len(results) - len(rows)

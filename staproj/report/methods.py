@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 WIDTH = 100
+_NOTHING = "nothing was run yet, so there is nothing to tell"
 
 
 def text_lines(told: Mapping[str, Any]) -> list[str]:
     """Return paragraphs and numbered references as plain text."""
+    if not told["runs"]:
+        return [_NOTHING]
     numbers = {e["key"] or e["text"]: number for number, e in enumerate(told["references"], start=1)}
 
     def marked(keys: list[str]) -> str:
@@ -30,6 +33,8 @@ def text_lines(told: Mapping[str, Any]) -> list[str]:
 
 def markdown_lines(told: Mapping[str, Any]) -> list[str]:
     """Return the same as Markdown, with citations by key as pandoc reads them (free text has no key)."""
+    if not told["runs"]:
+        return [_NOTHING]
     known = {entry["key"] for entry in told["references"]}
     lines: list[str] = []
 

@@ -130,7 +130,8 @@ def usage_lines(data: Mapping[str, Any]) -> list[str]:
     names = ("runs", "trash", "exports", "other")
     parts = [f"{name} {size(data[name])}" for name in names if data[name]]
     how = "" if data["exact"] else " (from the records: hard links, records and the trash are not looked at)"
-    return [*lines, "", f"all of it {size(data['total'])}: {', '.join(parts) or 'nothing'}{how}"]
+    gap = [""] if lines else []
+    return [*lines, *gap, f"all of it {size(data['total'])}: {', '.join(parts) or 'nothing'}{how}"]
 
 
 def _victims(data: Mapping[str, Any]) -> list[str]:

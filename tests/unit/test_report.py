@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from staproj.report.jobs import plan_lines
 from staproj.report.plots import bars, plot
 from staproj.report.runs import reasons_in_short
 from staproj.report.tables import duration, number, size, table, unit_of
@@ -62,3 +63,12 @@ def test_that_outputs_were_cleared_is_said_before_who_made_them() -> None:
         {"kind": "cleared", "field": "runs/r0002-motion", "old": 8, "new": 4000},
     ]
     assert "were cleared" in reasons_in_short(reasons)
+
+
+def test_a_plan_of_steps_that_cannot_be_compared_does_not_call_them_fresh() -> None:
+    """Where nothing would run because records are unknown, the last line says so."""
+    reason = {"kind": "unknown", "field": "record_format", "old": 99, "new": 1}
+    kept = {"step": "mask", "run": "r0002", "action": "kept", "reasons": [reason]}
+    lines = plan_lines([kept], {"steps": []})
+    assert "cannot be compared" in lines[-1]
+    assert "fresh" not in lines[-1]
