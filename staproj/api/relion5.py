@@ -225,11 +225,10 @@ def _copy_maps(project: Project, sources: _Sources, folder: Path, warnings: list
 
 
 def _copy_map(project: Project, run: str, path: Path, target: Path) -> None:
-    """Copy a map that a run wrote; one that only its record names may be any file of this machine."""
-    out = os.path.realpath(project.layout.find_run(run).out)
-    if not Path(os.path.realpath(path)).is_relative_to(out):
+    """Copy a map of the project; outside of it, a record from elsewhere may name any file of this machine."""
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(project.root)):
         raise StorageError(
-            f"the record of {run} names a map outside of the run: it is not copied",
+            f"the record of {run} names a map outside of the project: it is not copied",
             where=str(path),
             hint="rerun the step, so that the project holds its own map",
         )

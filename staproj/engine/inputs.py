@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from staproj.engine.view import InputUse, View
-from staproj.errors import FormatError, StorageError, UsageError
+from staproj.errors import StorageError, UsageError
 from staproj.kinds import ArtifactKind
 from staproj.project import reading
 from staproj.project.cleared import cleared_paths
@@ -112,23 +112,8 @@ def _check_sealed(view: View, path: Path) -> None:
             )
 
 
-def _vet(path: Path) -> None:
-    """Let a process of its own read an artifact that was not written here, before this one does."""
-    from staproj.formats import hdf5, vetted
-
-    try:
-        vetted.vet([path])
-    except hdf5.DAMAGE as error:
-        raise FormatError(
-            f"cannot read the artifact: {error}",
-            where=str(path),
-            hint="run `staproj verify`, or rerun the step that made it",
-        ) from error
-
-
 def _read(view: View, path: Path, kind: ArtifactKind) -> Any:
     from staproj.formats.artifact import model_class, read_artifact
 
     _check_sealed(view, path)
-    _vet(path)
     return read_artifact(path, model_class(kind), project_root=view.layout.root)

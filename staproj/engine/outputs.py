@@ -56,7 +56,6 @@ def write_artifacts(
         _write(view, spec, port, obj, path)
         written.append((port, name, path))
     files = {path: _file_entry(path, out) for path in _files_below(base)}
-    vetted.remember(files[Path(os.path.abspath(path))]["sha256"] for _, _, path in written)
     artifacts: dict[str, Any] = {}
     for port, name, path in written:
         kind = spec.outputs[port].kind
@@ -232,7 +231,7 @@ def _digest(
         raw_data = True
         return view.prints.quick(absolute)
 
-    obj = read_artifact(path, model_class(kind), project_root=view.layout.root)
+    obj = read_artifact(path, model_class(kind), project_root=view.layout.root, own=True)
     return digest.digest_object(obj, digest_path), referred, raw_data
 
 

@@ -13,6 +13,7 @@ Written files have no times in them: equal content gives equal bytes.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import os
 import types
@@ -25,7 +26,7 @@ import h5py
 import numpy as np
 
 from staproj.errors import FormatError
-from staproj.formats import hdf5
+from staproj.formats import hdf5, vetted
 from staproj.kinds import ArtifactKind
 
 FORMAT_VERSION = 1
@@ -51,6 +52,7 @@ def write_artifact(path: Path, obj: Any, *, project_root: Path, sync: bool = Tru
         _write_fields(handle, obj, path.parent, project_root)
         handle.flush()
         image = handle.id.get_file_image()
+    vetted.remember(["sha256:" + hashlib.sha256(image).hexdigest()])
     try:
         temporary.unlink(missing_ok=True)
         with temporary.open("xb") as raw:  # never through a link that lies there
@@ -64,11 +66,12 @@ def write_artifact(path: Path, obj: Any, *, project_root: Path, sync: bool = Tru
         raise
 
 
-def read_artifact(path: Path, cls: type[Any], *, project_root: Path) -> Any:
+def read_artifact(path: Path, cls: type[Any], *, project_root: Path, own: bool = False) -> Any:
     """Read an object of class ``cls``; stored paths come back absolute.
 
     Artifacts are stored as they are, so that reading one never takes more memory than the file has bytes
-    (four times that for text).
+    (four times that for text). A file that was not written here is read by another process first, unless
+    the caller says that it is its ``own``, written this moment.
 
     Raises
     ------
@@ -76,6 +79,8 @@ def read_artifact(path: Path, cls: type[Any], *, project_root: Path) -> Any:
         If the file is not HDF5, holds another class, or lacks a field.
     """
     try:
+        if not own:
+            vetted.vet([path])
         with hdf5.open_file(path, max_bytes=2 * path.stat().st_size + _MIB) as handle:
             found = handle.attribute("staproj_artifact") if handle.has_attribute("staproj_artifact") else None
             if found != cls.__name__:

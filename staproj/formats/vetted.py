@@ -159,10 +159,12 @@ def _open(path: Path) -> io.BufferedReader:
 class _Child:
     """A running process that reads files; ``used`` when it has read one."""
 
+    command = (sys.executable, "-P", "-m", "staproj.formats.vetter")
+
     def __init__(self) -> None:
         self.owner, self.used = os.getpid(), False
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "staproj.formats.vetter"],
+            self.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -240,6 +242,9 @@ def _ask(path: Path, max_bytes: int) -> str | None:
             if isinstance(error, TimeoutError) or child.was_busy():
                 problem = f"{UNSAFE}: the HDF5 library does not come to its end"
                 used = False
+        except BaseException:  # somebody stops us: the answer may still come
+            end()
+            raise
         end()
         if not used:
             return problem

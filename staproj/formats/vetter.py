@@ -14,12 +14,15 @@ import select
 import sys
 from pathlib import Path
 
+import h5py
+
 from staproj.formats import hdf5, vetted
 
 CPU_S = 5.0
 _LARGE_BYTES = 256 << 20
 _CPU_BYTES_PER_S = 50e6
 _MEMORY_BYTES = 1 << 30
+_COPIED_BYTES = 64 << 20
 _IDLE_S = 60.0
 _MOST_DEPTH = 32
 _ABSENT = ("\x01", "a", "m_", "zzzz", "~")
@@ -40,6 +43,8 @@ def walk(path: Path, max_bytes: int) -> None:
     """
     with hdf5.open_file(path, max_bytes=max_bytes) as handle:
         _walk(handle, 0)
+    if path.stat().st_size <= _COPIED_BYTES:
+        _copy(path)
 
 
 def _walk(group: hdf5.Group, depth: int) -> None:
@@ -53,6 +58,16 @@ def _walk(group: hdf5.Group, depth: int) -> None:
             _walk(group.group(name), depth + 1)
         else:
             group.array(name)
+
+
+def _copy(path: Path) -> None:
+    """Copy everything in memory, as the records of items are: that reads more than any reader does."""
+    with (
+        h5py.File(path, "r", locking=False) as source,
+        h5py.File("copy", "w", driver="core", backing_store=False) as target,
+    ):
+        for name in source:
+            source.copy(name, target)
 
 
 def _limit(max_bytes: int) -> None:

@@ -115,6 +115,8 @@ def run_bytes(
     """
     import h5py
 
+    from staproj.formats import hdf5
+
     for item, path in items.items():
         check_item(path, (digests or {}).get(item))
 
@@ -129,8 +131,11 @@ def run_bytes(
             layers.attrs[name] = str(entry["layer"])
         group = handle.create_group("items")
         for item in sorted(items, key=lambda name: name or ""):
-            with h5py.File(items[item], "r", locking=False) as part:
-                part.copy("item", group, name=item or WHOLE)
+            try:
+                with h5py.File(items[item], "r", locking=False) as part:
+                    part.copy("item", group, name=item or WHOLE)
+            except hdf5.DAMAGE as error:
+                raise _unreadable_item(items[item], error) from error
 
     return _image(fill)
 
@@ -197,11 +202,7 @@ def check_item(path: Path, digest: str | None = None) -> None:
             raise ValueError("it is not what was recorded")
         vetted.vet([path], max_bytes=MAX_BYTES)
     except hdf5.DAMAGE as error:
-        raise FormatError(
-            f"the record of this item cannot be read: {error}",
-            where=str(path),
-            hint="remove this directory, so that the item is made again",
-        ) from error
+        raise _unreadable_item(path, error) from error
     except StorageError as error:
         raise FormatError(error.message, where=error.where, hint=error.hint) from error
 
@@ -221,7 +222,15 @@ def read_item(path: Path, digest: str | None = None) -> ItemRecord:
         with hdf5.open_file(path, max_bytes=MAX_BYTES) as handle:
             return _get_item(handle.group("item"))
     except (*hdf5.DAMAGE, RecursionError) as error:
-        raise FormatError(f"the record of this item cannot be read: {error}", where=str(path)) from error
+        raise _unreadable_item(path, error) from error
+
+
+def _unreadable_item(path: Path, error: BaseException) -> FormatError:
+    return FormatError(
+        f"the record of this item cannot be read: {error}",
+        where=str(path),
+        hint="remove this directory, so that the item is made again",
+    )
 
 
 def _check_seal(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from staproj.api.relion5 import export_relion5
-from staproj.errors import InputError, UsageError
+from staproj.errors import InputError, StorageError, UsageError
 from staproj.model.ctf import CtfModel
 from staproj.model.geometry import TiltGeometry
 from staproj.model.maps import HalfMaps, Mask
@@ -80,6 +81,20 @@ class FakeProject:
     def artifact(self, run: str, port: str) -> Any:
         """Return an output."""
         return self.artifacts[run, port]
+
+
+def test_maps_outside_of_the_project_are_not_copied(tmp_path: Path):
+    """A record from elsewhere may name any file of this machine: the export does not hand it on."""
+    (tmp_path / "p").mkdir()
+    project = FakeProject(tmp_path / "p")
+    secret = tmp_path / "secret.mrc"
+    secret.write_bytes(b"not of this project")
+    halves = project.artifacts["r0005", "half_maps"]
+    project.artifacts["r0005", "half_maps"] = dataclasses.replace(halves, half_1_path=secret)
+    with pytest.raises(StorageError, match="outside of the project") as caught:
+        export_relion5(project, tmp_path / "relion")  # type: ignore[arg-type]
+    assert caught.value.where == str(secret)
+    assert not (tmp_path / "relion").exists()
 
 
 def _artifacts(root: Path, rng: np.random.Generator, magnification: float) -> dict[tuple[str, str], Any]:

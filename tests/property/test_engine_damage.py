@@ -25,7 +25,7 @@ KINDS = (
     *("manifest", "spec.json", "outputs.json", "item.json", "env.json", "state.jsonl", "SEALED", "CLEARED"),
     *("heartbeat", "meta.h5", "artifact.h5", "version", "tags", "annotation", "accepted", "index"),
     *("fingerprints", "job", "job events", "job state", "job result", "trash", "lock", "journal"),
-    *("archive", "archive zstd", "project"),
+    *("archive", "archive zstd", "sidecar", "project"),
 )
 FILES = ("spec.json", "outputs.json", "env.json", "state.jsonl", "items/TS_01/item.json", "SEALED")
 STRANGE = st.one_of(

@@ -13,7 +13,9 @@ from typing import Any
 
 from staproj.api import Project
 from staproj.api.archives import restore, verify_path
-from staproj.engine import recover
+from staproj.api.copies import export_files
+from staproj.api.provenance import what_made
+from staproj.engine import recover, sidecar
 from staproj.engine.jobs import heartbeat, progress
 from staproj.engine.jobs import record as job_record
 from staproj.engine.view import View
@@ -37,8 +39,9 @@ from staproj.project import (
     versions,
 )
 from staproj.project.fingerprints import Fingerprints
-from staproj.project.layout import TrashDir
+from staproj.project.layout import SIDECAR, TrashDir
 from staproj.project.manifest import Change
+from staproj.report.provenance import dot_lines, mermaid_lines, what_made_lines
 from tests.integration import toy_stages as toy
 from tests.trials import fuzz_mutations as mutate
 
@@ -128,6 +131,9 @@ def targets(base: Project, work: Path) -> list[Target]:
         look_at_all(Project(work))
 
     archive, packed = work.parent / "a.tar", work.parent / "a.tar.zst"
+    export = work.parent / "exported"
+    shutil.rmtree(export, ignore_errors=True)
+    export_files(base, "shift", f"{export}/")
     found = [
         Target("manifest", layout.manifest, toml, lambda p: manifest(work), 12),
         Target("spec.json", run.spec, tree, lambda p: View.open(work).spec("r0002"), 10),
@@ -142,7 +148,7 @@ def targets(base: Project, work: Path) -> list[Target]:
         ),
         Target("CLEARED", run.cleared, tree, lambda p: cleared.cleared_paths(run), 3),
         Target("heartbeat", run.heartbeat, rows, lambda p: heartbeat.read(run), 2),
-        Target("meta.h5", item / "meta.h5", mutate.any_bytes, record.read_item, 14),
+        Target("meta.h5", item / "meta.h5", mutate.any_bytes, item_record, 14),
         Target(
             "artifact.h5",
             run.artifact("tilt_series", "TS_01"),
@@ -167,6 +173,7 @@ def targets(base: Project, work: Path) -> list[Target]:
         Target("journal", journals[0], tree, lambda p: recover.recover(layout), 1, fresh=again),
         Target("archive", archive, mutate.any_bytes, lambda p: archived(p, work.parent), 6),
         Target("archive zstd", packed, mutate.any_bytes, lambda p: archived(p, work.parent), 3),
+        Target("sidecar", export / SIDECAR, tree, lambda p: provenance_of(export), 4),
         Target("project", work, anything, whole, 1, fresh=again),
     ]
     for target in found:
@@ -220,6 +227,22 @@ def digests(root: Path) -> None:
 def artifact(path: Path, root: Path) -> None:
     """Read an artifact."""
     read_artifact(path, TiltSeries, project_root=root)
+
+
+def item_record(path: Path) -> None:
+    """Read the record of an item as one from elsewhere, without a digest of it, and join it into a run's."""
+    record.read_item(path)
+    record.run_bytes(attributes={}, params={}, items={"TS_01": path})
+
+
+def provenance_of(export: Path) -> None:
+    """Read what a sidecar says of an exported folder, and of a file in it."""
+    sidecar.read(export / SIDECAR)
+    sidecar.find(export)
+    for path in (*sorted(export.rglob("*.h5")), export):
+        told = what_made(path, None)
+        for lines in (what_made_lines, dot_lines, mermaid_lines):
+            lines(told)
 
 
 def version(root: Path) -> None:
