@@ -93,6 +93,8 @@ class Jobs:
         start = intent.changes_to_match(view, from_run) if from_run else []
         view = View.open(self.root, start) if start else view
         view = View.open(self.root, [*start, *intent.changes_for(view, sets or {}, items)])
+        for step in steps if rerun else ():
+            view.expected(step).check_ready()
         found = [step.as_dict() for step in estimate.estimate(view, steps, jobs=jobs, anew=rerun)]
         needed, free = sum(step["bytes"] or 0 for step in found), estimate.free_bytes(self.root)
         return {

@@ -175,10 +175,11 @@ class Bars:
         if self._live is not None and label in self._tasks:
             self._live.update(self._tasks[label], left=left, began=time.monotonic() - elapsed_s)
 
-    def say(self, text: str) -> None:
-        """Write a line above the bars."""
+    def say(self, text: str, *, fit: bool = False) -> None:
+        """Write a line above the bars; with ``fit`` it is cut at the width of the terminal."""
         if self._live is not None:
-            self._live.console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
+            how: Any = {"no_wrap": True, "overflow": "ellipsis"} if fit else {"soft_wrap": True}
+            self._live.console.print(visible(text), highlight=False, markup=False, **how)
 
 
 class RunProgress(Bars):
@@ -213,7 +214,7 @@ class RunProgress(Bars):
             self._items_done = 0.0
             self._shares.clear()
             if event.message != "fresh":
-                self.say(f"{event.run or '-'}  {event.step}: {event.message}")
+                self.say(f"{event.run or '-'}  {event.step}: {event.message}", fit=True)
         self._step = event.step
         self._all(event.step)
 

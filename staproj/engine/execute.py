@@ -39,7 +39,6 @@ from staproj.errors import (
     StageError,
     StaprojError,
     StorageError,
-    UsageError,
 )
 from staproj.project import atomic, index, record, runs
 
@@ -98,13 +97,9 @@ class _Work:
         self.expected = request.expected
         self.node = request.expected.node
         self.step = self.node.name
-        if self.expected.image is None:
-            raise UsageError(
-                f"step {self.step!r} cannot run yet: {', '.join(self.expected.lacking)} was never made",
-                hint=f"`staproj run {self.step}` makes what it needs first",
-            )
+        self.expected.check_ready()
         self.units = self._choose_units()
-        image = self.expected.image
+        image = self.expected.image or {}
         self.image = digest.restrict(image, [u for u in self.units if u]) if self.item_scope else image
         self.meter = Meter()
         self.held = ExitStack()

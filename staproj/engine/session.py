@@ -268,6 +268,8 @@ def _dry_run(view: View, order: Sequence[str], items: Sequence[str] | None) -> l
     for name in order:
         verdicts[name] = verdict = why.assess(view, name, verdicts, only=items)
         expected = verdict.expected
+        if expected is not None:
+            _check_items(view, name, expected, items)
         parents = view.graph.node(name).parents()
         above_fresh = not any(verdicts[p].outdated for p in parents if p in verdicts)
         action = "kept" if verdict.state == why.UNKNOWN else "fresh" if verdict.fresh else "run"

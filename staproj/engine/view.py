@@ -76,6 +76,21 @@ class Expected:
         """Return what the stage is called for: each item, or once."""
         return self.items if self.node.spec.scope == "item" else (None,)
 
+    def check_ready(self) -> None:
+        """Refuse a step whose inputs were never made.
+
+        Raises
+        ------
+        UsageError
+            If there is no pre-image yet.
+        """
+        if self.image is None:
+            step = self.node.name
+            raise UsageError(
+                f"step {step!r} cannot run yet: {', '.join(self.lacking)} was never made",
+                hint=f"`staproj run {step}` makes what it needs first",
+            )
+
     def resolved(self, item: str | None) -> params.Resolved:
         """Return the parameters of one item."""
         return self.per_item.get(item, self.common) if item is not None else self.common

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import re
+import select
 import signal
+import struct
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,3 +87,36 @@ def test_resume_after_a_power_cut_that_took_the_records(at: Terminal) -> None:
     at.call("resume")
     assert at.states()["slow"] == "fresh"
     assert at.calls.count("TS_01") == 1
+
+
+def test_what_cannot_be_done_leaves_no_job(at: Terminal) -> None:
+    """A tilt series that is not there, or a step whose input was never made, is refused before a job is."""
+    at.call("run", "import")
+    assert "has no tilt series 'TS_09'" in at.call("run", "--item", "TS_09", code=2)
+    assert "has no tilt series 'TS_09'" in at.call("run", "--item", "TS_09", "--dry-run", code=2)
+    assert "cannot run yet" in at.call("rerun", "mean", code=2)
+    assert [job["job"] for job in at.answer("jobs")] == ["j0001"]
+
+
+def test_lines_fit_the_terminal(at: Terminal) -> None:
+    """In 40 columns no line of a run or a rerun is wider: what stages say is cut, not wrapped in a word."""
+    at.environment |= {"TERM": "xterm", "COLUMNS": "40", "LINES": "24"}
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    at.call("run")
+    rerun = at.start("rerun", "slow", stdout=follower, stderr=follower)
+    shown = b""
+    while b"nothing is stale" not in shown:
+        ready, _, _ = select.select([leader], [], [], 20.0)
+        assert ready, shown
+        shown += os.read(leader, 65536)
+    rerun.communicate(timeout=20)
+    os.close(follower)
+    os.close(leader)
+    told = [
+        line
+        for line in re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", shown.decode()).splitlines()
+        if "series" in line
+    ]
+    assert len(told) == 2
+    assert max(map(len, told)) <= 40

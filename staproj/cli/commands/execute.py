@@ -138,13 +138,14 @@ def rerun(
         return
     (result,) = start.followed(force=force)
     stale = [s["step"] for s in opened.status()["steps"] if s["to_do"]]
-    lines = report.result_rows([result])[:-1]
-    lines.append(
+    if not json:  # the table is cut at the width of the terminal, what to do next is not
+        output.emit(None, report.result_rows([result])[:-1], as_json=False, fit=True)
+    told = (
         f"stale now: {', '.join(stale)}; `staproj run` brings them up to date"
         if stale
         else "nothing is stale"
     )
-    output.emit({**result, "stale": stale}, lines, as_json=json)
+    output.emit({**result, "stale": stale}, told, as_json=json)
 
 
 def _run_variants(
