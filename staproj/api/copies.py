@@ -158,7 +158,8 @@ def _chosen(
     if not chosen:
         wanted = (" of maps" if maps_only else "") + (f" of {item}" if item is not None else "")
         holds = f"its outputs are {', '.join(ports)}"
-        raise UsageError(f"{port or 'run'} of {facts['run']} has no files{wanted}", hint=holds)
+        source = f"{facts['run']}.{port}" if port is not None else f"run {facts['run']}"
+        raise UsageError(f"{source} has no files{wanted}", hint=holds)
     return chosen
 
 

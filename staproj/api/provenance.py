@@ -171,6 +171,9 @@ class Provenance:
 
         view = View.open(self.root)
         wanted = [_run_behind(view, self.root, one) for one in of] or [*view.heads.values()]
+        for run in wanted:
+            if not view.run(run).is_sealed():  # no sentence may tell of what was not finished
+                raise UsageError(f"run {run} is not complete", hint=f"`staproj log {run}` says why")
         names, _ = provenance.ancestry(view, wanted)
         return methods(view, names)
 

@@ -182,6 +182,7 @@ def lineage(view: View, run: str, file: str | None = None) -> dict[str, Any]:
     return {
         "file": f"{start.path.name}/out/{file}" if file else None,
         "run": start.id,
+        "state": runs.state_of(start).state,
         "item": item,
         "artifact": _artifact_of(view, start, file),
         "changed": changed_since(view, start, file),

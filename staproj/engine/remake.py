@@ -12,7 +12,7 @@ from staproj.engine.options import Options
 from staproj.engine.recreate import Recreation, Unit, files_of, name_of, units_of
 from staproj.engine.view import View
 from staproj.engine.workshop import Remade, Workshop, last_use, workshop
-from staproj.errors import StaprojError, StorageError
+from staproj.errors import StaprojError, StorageError, UsageError
 
 
 def order_of(recreation: Recreation, units: Iterable[Unit]) -> list[Unit]:
@@ -100,7 +100,16 @@ def _size(view: View, unit: Unit) -> int:
 
 
 def units_asked(view: View, run: str, items: Collection[str] | None) -> list[Unit]:
-    """Return the units of a run, or those of some of its tilt series."""
+    """Return the units of a run, or those of some of its tilt series.
+
+    Raises
+    ------
+    UsageError
+        If the run is not complete: it has no outputs that could be made again.
+    """
+    directory = view.run(run)
+    if not directory.is_sealed():
+        raise UsageError(f"run {directory.id} is not complete", hint=f"`staproj log {directory.id}` says why")
     units = units_of(view, run)
     return [u for u in units if items is None or u[1] is None or u[1] in items]
 

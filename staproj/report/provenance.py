@@ -47,6 +47,8 @@ def what_made_lines(told: Mapping[str, Any]) -> list[str]:
         head.append(
             "  CHANGED since: its bytes are not those on record; what follows is how the original was made"
         )
+    if told.get("state", "sealed") != "sealed":
+        head.append(f"  {told['run']} is not complete ({told['state']}): this is what it was to be made from")
     if told.get("absent"):
         head.append(f"  the records of {', '.join(map(str, told['absent']))} are gone")
     return [*lines[:1], *head, *lines[1:], *_made_with(told)]

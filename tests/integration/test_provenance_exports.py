@@ -15,8 +15,10 @@ import pytest
 from prov.model import ProvDocument, ProvEntity, ProvGeneration, ProvMembership, ProvUsage
 
 from staproj.api import Project
+from staproj.api.provenance import what_made
 from staproj.cli.main import main
-from staproj.errors import StaprojError
+from staproj.errors import StaprojError, UsageError
+from staproj.report.provenance import what_made_lines
 from staproj.stages import registry
 from tests import bibtex_reader
 from tests.crate_context import Answer
@@ -230,6 +232,19 @@ def test_methods_come_from_the_record(
         assert project.provenance.methods(["copy"])["paragraphs"]
 
 
+def test_a_run_that_failed_is_no_part_of_a_paper(ran: Project) -> None:
+    """Methods and outputs are those of complete runs; the lineage of another says that it is not complete."""
+    with pytest.raises(UsageError, match="r0007 is not complete"):
+        ran.provenance.methods(["r0007"])
+    with pytest.raises(UsageError, match="r0007 is not complete"):
+        ran.recipes.check("r0007")
+    with pytest.raises(UsageError, match="r0007 is not complete"):
+        ran.storage.bring_back("r0007")
+    told = what_made("r0007", ran.root)
+    assert told["state"] == "failed"
+    assert any("not complete (failed)" in line for line in what_made_lines(told))
+
+
 def test_exports_by_command(
     ran: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,7 +270,7 @@ def test_exports_by_command(
     }
     for words, hint in (
         (("export", "crate", "x.json", "--affiliation", "I"), "--author"),
-        (("export", "map", "shift", "x.mrc"), "it has tilt_series"),
+        (("export", "map", "shift", "x.mrc"), "its outputs are tilt_series"),
         (("export", "files", "shift.map", "x"), "no output"),
         (("export", "files", "copies", "x"), "did you mean 'copy'"),
         (("export", "prov", "x.json", "--of", "raw/TS_01.txt"), "no run made this"),
