@@ -67,7 +67,7 @@ def test_status_has_the_promised_shape(project: Path) -> None:
     status = answer("status", cwd=project)
     assert set(status) == {"project", "steps"}
     assert [step["step"] for step in status["steps"]] == STEPS
-    shape = {"step", "stage", "state", "run", "reasons", "to_do"}
+    shape = {"step", "stage", "state", "run", "to_do", "verdict", "latest", "going_on", "reasons"}
     assert all(set(step) == shape for step in status["steps"])
     assert {step["state"] for step in status["steps"]} == {"fresh"}
 
