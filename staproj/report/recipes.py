@@ -84,7 +84,7 @@ def check_lines(data: Mapping[str, Any]) -> list[str]:
         if unit["error"]:
             lines.append(f"✗ {name}: {unit['error']}")
         elif unit["equal"]:
-            told = f"{unit['files']} files the same, bit for bit"
+            told = f"{unit['files']} file{'s' * (unit['files'] != 1)} the same, bit for bit"
             lines.append(f"✓ {name}: {told} ({duration(unit['wall_s'])})")
         else:
             lines.append(f"✗ {name}: {len(unit['differing'])} of {unit['files']} files differ")
