@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from staproj.engine import digest, why
+from staproj.engine import digest, reasons
 from staproj.engine.context import small_grey
 
 IMAGE = digest.preimage(
@@ -102,19 +102,19 @@ def test_object_digest_is_of_content():
 
 def test_reasons_name_what_differs_and_nothing_else():
     """Common, per-item and appearing things each give one reason."""
-    assert why.own_differences("ctf", IMAGE, json.loads(json.dumps(IMAGE))) == []
+    assert reasons.own_differences("ctf", IMAGE, json.loads(json.dumps(IMAGE))) == []
     new = {**IMAGE, "params": {"x": 1.0, "y": "q"}, "cache_version": 2, "seed": 3}
-    found = {(r.kind, r.field, r.old, r.new) for r in why.own_differences("ctf", IMAGE, new)}
+    found = {(r.kind, r.field, r.old, r.new) for r in reasons.own_differences("ctf", IMAGE, new)}
     assert found == {
         ("param", "ctf.y", "z", "q"),
         ("cache_version", "ctf", 1, 2),
         ("param", "project.seed", 0, 3),
     }
     new = {**IMAGE, "item_params": {"b": {"x": 5.0}}}
-    found = {(r.kind, r.field, r.old, r.new) for r in why.own_differences("ctf", IMAGE, new)}
+    found = {(r.kind, r.field, r.old, r.new) for r in reasons.own_differences("ctf", IMAGE, new)}
     assert found == {("item", "ctf.a.x", 2.0, 1.0), ("item", "ctf.b.x", 1.0, 5.0)}
     new = {**IMAGE, "items": ["a", "c"]}
-    found = {(r.kind, r.field) for r in why.own_differences("ctf", IMAGE, new)}
+    found = {(r.kind, r.field) for r in reasons.own_differences("ctf", IMAGE, new)}
     assert found == {("item", "ctf.b"), ("item", "ctf.c")}
 
 
