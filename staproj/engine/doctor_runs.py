@@ -155,9 +155,7 @@ def _open(layout: Layout, run: RunDir) -> Iterator[Finding]:
                 "unsealed", "warning", where, words, "the next command that writes ends it", fixable=True
             )
         else:
-            hint = (
-                f"`staproj resume {run.id}` goes on with it, if what it is made from is the same"
-            )
+            hint = f"`staproj resume {run.id}` goes on with it, if what it is made from is the same"
             yield Finding("interrupted", "note", where, "was interrupted", hint)
 
 
