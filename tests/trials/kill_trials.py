@@ -239,10 +239,18 @@ def resume_all(root: Path) -> bool:
     newest = runs.latest_by_step(layout)
     for name in sorted(newest.values(), reverse=True):
         run = layout.run(name)
-        if not run.is_sealed() and run.spec.is_file() and run.spec.stat().st_size:
+        if not run.is_sealed() and is_whole(run.spec):  # else `resume` refuses, and `run` makes a new one
             session.run_steps(root, options=Options(threads=1), resume=run.id)
             return True
     return False
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether a record outlived the power cut."""
+    try:
+        return isinstance(json.loads(path.read_bytes()), dict)
+    except (OSError, ValueError):
+        return False
 
 
 def all_runs(layout: Layout) -> list[RunDir]:
