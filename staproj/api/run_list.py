@@ -35,6 +35,7 @@ def run_list(layout: Layout, step: str | None = None) -> list[dict[str, Any]]:
             "note": row.note,
             "items": row.items,
             "wall_s": row.wall_s,
+            "bytes": row.total_bytes,
             "verdict": row.verdict,
         }
         for row in reversed(rows)

@@ -31,6 +31,7 @@ COMMANDS = (
         "Make a dataset with known truth, as a microscope session leaves it.",
     ),
     (START, "new", "begin:new", "Make a project directory from a template and your data."),
+    (START, "tui", "tui:tui", "Look at a project and work on it in the terminal (also over SSH)."),
     (WORK, "run", "execute:run", "Run what is missing or stale, up to a step."),
     (WORK, "rerun", "execute:rerun", "Run a step again with other parameters; the old run is kept."),
     (WORK, "resume", "execute:resume", "Go on with what was interrupted, and all that was to follow."),

@@ -1,0 +1,317 @@
+"""What all screens have in common: bars, messages, work in threads, keys that mean the same everywhere.
+
+A screen says what it is (``place``), which command shows the same (:meth:`StaScreen.command`), what is on it
+(:meth:`StaScreen.body`) and how it is brought up to date (:meth:`StaScreen.reload`, called when it is shown
+and when files of the project have changed). Whatever reads files runs in a thread through
+:meth:`StaScreen.fetch`; threads never touch widgets. Errors are always shown.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen, Screen
+from textual.widget import Widget
+from textual.worker import get_current_worker
+
+from staproj.errors import StaprojError
+from staproj.tui.widgets.bars import KeyBar, MessageLine, TopBar
+from staproj.tui.widgets.lines import LineList
+from staproj.tui.widgets.text_pane import TextPane
+
+if TYPE_CHECKING:
+    from staproj.api import Project
+    from staproj.tui.app import StaprojApp
+
+T = TypeVar("T")
+WIDE = 120
+"""From this many columns on, panes stand side by side (the screen has the class ``-wide``)."""
+
+
+class Fetching:
+    """Work in threads for screens and dialogs."""
+
+    def fetch(
+        self,
+        work: Callable[[], T],
+        then: Callable[[T], None] = lambda result: None,
+        *,
+        name: str = "load",
+        failed: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Do ``work`` in a thread, then call ``then`` with its result in the loop of the UI.
+
+        Work of the same ``name`` that was begun earlier no longer counts. An error is shown (or told to
+        ``failed``).
+        """
+        screen = cast("Screen[Any]", self)
+
+        def run() -> None:
+            worker = get_current_worker()
+            try:
+                result = work()
+            except Exception as error:  # noqa: BLE001 - whatever it is, a person must see it
+                if not worker.is_cancelled:
+                    self._back(partial(failed or self.show_error, error))
+                return
+            if not worker.is_cancelled:
+                self._back(lambda: then(result))
+
+        screen.run_worker(run, thread=True, exclusive=True, group=name, name=name, exit_on_error=False)
+
+    def _back(self, call: Callable[[], Any]) -> None:
+        """Call in the loop of the UI, if the screen is still there."""
+        screen = cast("Screen[Any]", self)
+
+        def checked() -> None:
+            if screen.is_attached:
+                try:
+                    call()
+                except Exception as error:  # noqa: BLE001 - a fault of ours must be seen too
+                    self.show_error(error)
+
+        with suppress(RuntimeError):  # the program is being left
+            screen.app.call_from_thread(checked)
+
+    def show_error(self, error: Exception) -> None:
+        """Show an error: in one line, and whole with ``!``."""
+        screen = cast("Screen[Any]", self)
+        app = cast("StaprojApp", screen.app)
+        app.keep_error(error)
+        said = error.message if isinstance(error, StaprojError) else f"{type(error).__name__}: {error}"
+        words = f"{said}  (! shows all)"
+        for line in screen.query(MessageLine):
+            line.say(words, "error")
+            return
+        app.say(words, "error")
+
+
+class StaScreen(Fetching, Screen[Any]):
+    """A screen of its own, with the bars."""
+
+    place: str = ""
+    help_text: ClassVar[str] = ""
+    """What ``?`` says above the keys: what one sees here and what to do with it."""
+    key_order: ClassVar[tuple[str, ...]] = ()
+    """Actions in the order in which the key bar names them (those not here come last)."""
+    DEFAULT_CSS = """
+    StaScreen { layers: base over; }
+    StaScreen .body { height: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "app.help", "help", show=False),
+        Binding("colon", "app.command_palette", "find a command", show=False),
+        Binding("escape", "back", "back", show=False),
+        Binding("q", "app.leave", "quit; runs go on", show=False),
+        Binding("e", "app.edit_manifest", "edit staproj.toml", show=False),
+        Binding("y", "copy", "copy", show=False),
+        Binding("slash", "filter", "filter, search", show=False),
+        Binding("J", "app.show('jobs')", "jobs", show=False),
+        Binding("T", "app.show('series')", "tilt series", show=False),
+        Binding("V", "app.show('versions')", "versions", show=False),
+        Binding("C", "app.show('clean_up')", "space, clean-up", show=False),
+        Binding("A", "app.show('archive')", "archive, export", show=False),
+        Binding("I", "app.show('importing')", "import data", show=False),
+        Binding("W", "app.show('commands')", "commands given here", show=False),
+        Binding("exclamation_mark", "app.show_errors", "the last error in full", show=False),
+        Binding("ctrl+l", "app.redraw", "draw again", show=False),
+        Binding("ctrl+r", "reload_now", "look again", show=False),
+        Binding("ctrl+z", "app.suspend_process", "suspend", show=False),
+    ]
+
+    # ---------------------------------------------------------------------------------- for each screen
+    def body(self) -> Iterable[Widget]:
+        """Return what stands between the bars."""
+        return ()
+
+    def command(self) -> Sequence[str]:
+        """Return the command that shows the same (``["status"]``)."""
+        return ()
+
+    def reload(self) -> None:
+        """Look at the project anew; called when shown and when something has changed."""
+
+    def progress(self, jobs: Sequence[dict[str, Any]]) -> None:
+        """Hear, at most once a second, how far the jobs at work are."""
+
+    def copies(self) -> dict[str, str]:
+        """Return what can be copied here: ``{what: text}``."""
+        return {}
+
+    # --------------------------------------------------------------------------------------------- parts
+    @property
+    def sta(self) -> StaprojApp:
+        """The app."""
+        return cast("StaprojApp", self.app)
+
+    @property
+    def project(self) -> Project:
+        """The project that is looked at."""
+        return self.sta.project
+
+    def compose(self) -> ComposeResult:
+        """Put the bars around the body."""
+        yield TopBar()
+        yield from self.body()
+        yield MessageLine()
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Look at the project for the first time."""
+        self.tell_place()
+        self.reload()
+
+    def on_screen_resume(self) -> None:
+        """Come back to the screen."""
+        self.tell_place()
+        if self.sta.changes_since(self):
+            self.reload()
+        self.tell_keys()
+
+    def tell_place(self) -> None:
+        """Bring the bars up to date."""
+        self.query_one(TopBar).tell(
+            project=self.sta.project_name, place=self.place, news=self.sta.news, read_only=self.sta.read_only
+        )
+        self.query_one(MessageLine).show_command(["staproj", *self.command()] if self.command() else [])
+        self.tell_keys()
+
+    def tell_keys(self) -> None:
+        """Bring the key bar up to date."""
+        bars = self.query(KeyBar)
+        if bars:
+            found = [
+                (active.binding, active.enabled)
+                for active in self.active_bindings.values()
+                if active.binding.show
+            ]
+            order = {action: place for place, action in enumerate(self.key_order)}
+            found.sort(key=lambda pair: order.get(pair[0].action, len(order)))
+            bars.first().tell(found)
+
+    def on_resize(self) -> None:
+        """Place panes side by side where there is room."""
+        self.set_class(self.size.width >= WIDE, "-wide")
+
+    def say(self, message: str, level: str = "") -> None:
+        """Show a message on the line above the keys ("" takes it away)."""
+        self.query_one(MessageLine).say(message, level)
+
+    def on_key(self) -> None:
+        """Take the message away: it was seen."""
+        line = self.query_one(MessageLine)
+        if line.message and line.level != "error":
+            line.say("")
+
+    # ------------------------------------------------------------------------------------------- actions
+    def action_back(self) -> None:
+        """Take a message, a filter or a search away; else go back to the screen before."""
+        line = self.query_one(MessageLine)
+        if line.message:
+            line.say("")
+            return
+        focused = self.focused
+        if isinstance(focused, LineList) and focused.filter_text:
+            focused.set_filter("")
+            return
+        if isinstance(focused, TextPane) and focused.needle:
+            focused.search("")
+            return
+        if isinstance(focused, LineList) and focused.marks:
+            focused.clear_marks()
+            return
+        self.leave()
+
+    def leave(self) -> None:
+        """Go back to the screen before."""
+        if len(self.app.screen_stack) > 2:
+            self.app.pop_screen()
+        else:
+            self.say("this is the first screen: q quits (runs go on)")
+
+    def action_reload_now(self) -> None:
+        """Look at the project again."""
+        self.reload()
+        self.say("looked again")
+
+    def action_filter(self) -> None:
+        """Ask for a filter (a list) or a text to look for (text)."""
+        target = self.focused
+        if isinstance(target, LineList):
+            was = target.filter_text
+            self.sta.ask(
+                "filter (!text: without it)", target.filter_text, target.set_filter, live=target.set_filter,
+                cancelled=lambda: target.set_filter(was),
+            )  # fmt: skip
+        elif isinstance(target, TextPane):
+            self.sta.ask(
+                "search", target.needle, lambda text: self._searched(target, text), live=target.search
+            )
+        else:
+            self.say("there is nothing to filter here")
+
+    def _searched(self, pane: TextPane, text: str) -> None:
+        count = pane.search(text)
+        if text:
+            self.say(f"{count} lines hold {text!r}; n and N go on" if count else f"nothing holds {text!r}")
+
+    def action_copy(self) -> None:
+        """Offer what can be copied."""
+        found = self.copies()
+        if self.command():
+            import shlex
+
+            found["this view as a command"] = shlex.join(["staproj", *self.command()])
+        focused = self.focused
+        if isinstance(focused, LineList) and focused.row is not None:
+            cells = [c if isinstance(c, str) else c[0] for c in focused.row.cells]
+            found["this line"] = "\t".join(cell for cell in cells if cell.strip())
+            found["all lines"] = "\n".join(
+                "\t".join(c if isinstance(c, str) else c[0] for c in row.cells) for row in focused.rows
+            )
+        if isinstance(focused, TextPane):
+            found["all of this text"] = focused.text
+        self.sta.offer_copies(found)
+
+
+class Dialog(Fetching, ModalScreen[Any]):
+    """A box over the screen. ``esc`` always leaves it with nothing done."""
+
+    DEFAULT_CSS = """
+    Dialog { align: center middle; background: ansi_default 0%; }
+    Dialog > .box { width: 76; max-width: 100%; height: auto; max-height: 100%; border: solid ansi_default;
+                    padding: 0 1; background: ansi_default; }
+    Dialog.-ascii > .box { border: ascii ansi_default; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "cancel", show=False)]
+
+    @property
+    def sta(self) -> StaprojApp:
+        """The app."""
+        return cast("StaprojApp", self.app)
+
+    @property
+    def project(self) -> Project:
+        """The project that is looked at."""
+        return self.sta.project
+
+    def on_mount(self) -> None:
+        """Draw the frame with what the terminal has."""
+        self.set_class(not self.sta.look.unicode, "-ascii")
+
+    def action_cancel(self) -> None:
+        """Leave with nothing done."""
+        self.dismiss(None)
+
+
+def error_text(error: BaseException) -> str:
+    """Return an error in full: message, place, remedy; a fault of the program with its trace."""
+    if isinstance(error, StaprojError):
+        return str(error)
+    return "".join(traceback.format_exception(error))
