@@ -6,8 +6,10 @@ A manifest from elsewhere may say ``/**/*``; what such a pattern costs is bounde
 from __future__ import annotations
 
 import fnmatch
+import math
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from staproj.errors import InputError
 
 MAX_ENTRIES = 500_000
 MAX_FILES = 250_000
-_MAGIC = re.compile(r"[*?\[]")
+MAGIC = re.compile(r"[*?\[]")
 
 
 def match_files(root: Path, pattern: str) -> list[Path]:
@@ -26,28 +28,46 @@ def match_files(root: Path, pattern: str) -> list[Path]:
     InputError
         If half a million directory entries had to be looked at, or a quarter of a million files match.
     """
-    if "\0" in pattern or pattern.endswith("/"):
-        return []
-    full = os.path.join(root, os.path.expanduser(pattern))  # noqa: PTH111, PTH118 - wildcards stay
-    if not _MAGIC.search(full):
-        return [Path(os.path.abspath(full))] if os.path.isfile(full) else []  # noqa: PTH113
-    start = os.sep if full.startswith(os.sep) else "."
-    search = _Search(pattern)
     found: set[Path] = set()
-    for path in search.below(start, [part for part in full.split(os.sep) if part]):  # noqa: PTH206
+    for path in search_files(root, pattern):
         if os.path.isfile(path):  # noqa: PTH113 - links to data on other disks are meant
             found.add(Path(os.path.abspath(path)))
             if len(found) > MAX_FILES:
-                raise search.too_much()
+                raise _Search(pattern).too_much()
     return sorted(found)
+
+
+def search_files(
+    root: Path, pattern: str, *, max_entries: int | None = None, seconds: float = math.inf
+) -> Iterator[str]:
+    """Yield the paths a pattern matches as they are found: unsorted, some perhaps twice or no files.
+
+    Raises
+    ------
+    InputError
+        If it takes longer, or more than ``max_entries`` (half a million) directory entries had to be seen.
+    """
+    if "\0" in pattern or pattern.endswith("/"):
+        return
+    full = os.path.join(root, os.path.expanduser(pattern))  # noqa: PTH111, PTH118 - wildcards stay
+    if not MAGIC.search(full):
+        yield full
+        return
+    start = os.sep if full.startswith(os.sep) else "."
+    search = _Search(pattern, max_entries or MAX_ENTRIES, time.monotonic() + seconds)
+    yield from search.below(start, [part for part in full.split(os.sep) if part])  # noqa: PTH206
+    if search.spent:
+        raise search.too_much()
 
 
 class _Search:
     """Walks the directories a pattern needs, and counts what it looks at."""
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, max_entries: int = MAX_ENTRIES, until: float = math.inf) -> None:
         self._pattern = pattern
-        self._left = MAX_ENTRIES
+        self._left = max_entries
+        self._until = until
+        self.spent = False
 
     def too_much(self) -> InputError:
         return InputError(
@@ -75,7 +95,7 @@ class _Search:
                     yield from self.below(inner, parts, (*above, here))
                 elif not rest:
                     yield inner
-        elif not _MAGIC.search(part):
+        elif not MAGIC.search(part):
             inner = os.path.join(base, part)  # noqa: PTH118
             if os.path.lexists(inner):
                 yield from self.below(inner, rest)
@@ -86,20 +106,21 @@ class _Search:
                     yield from self.below(os.path.join(base, name), rest)  # noqa: PTH118
 
     def _entries(self, directory: str) -> list[tuple[str, bool]]:
-        """Return the names in a directory, and which of them are directories themselves."""
+        """Return the names in a directory (those seen before all was spent), and which are directories."""
+        if self.spent:
+            raise self.too_much()
+        found: list[tuple[str, bool]] = []
         try:
             with os.scandir(directory) as entries:
-                found = []
                 for entry in entries:
                     self._left -= 1
-                    if self._left < 0:
-                        raise self.too_much()
+                    if self._left < 0 or (self._left % 256 == 0 and time.monotonic() > self._until):
+                        self.spent = True
+                        break
                     found.append((entry.name, entry.is_dir()))
-                return found
-        except OSError as error:
-            if isinstance(error, InputError):
-                raise
+        except OSError:
             return []
+        return found
 
 
 def _identity(directory: str) -> tuple[int, int]:
