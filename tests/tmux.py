@@ -33,7 +33,7 @@ class Tmux:
         self._options = {"default-terminal": term, "status": "off", "escape-time": "10"}
         self._options |= {"remain-on-exit": "on", "remain-on-exit-format": ""}
         self._sockets = tempfile.mkdtemp(prefix="tmux-")  # short: names of sockets have at most 107 bytes
-        self._runs = False
+        self._servers, self._runs = 0, False
         base = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
         places = {
             f"XDG_{what}_HOME": str(home / what.lower()) for what in ("CONFIG", "CACHE", "DATA", "STATE")
@@ -57,9 +57,8 @@ class Tmux:
         more = [word for name, value in (env or {}).items() for word in ("-e", f"{name}={value}")]
         more += ["-c", str(cwd)] if cwd is not None else []
         if self._runs:
-            self._tmux("respawn-pane", "-k", *more, words)
-            self._tmux("clear-history")
-            return
+            self._tmux("kill-server", check=False)
+        self._servers += 1
         options = [word for name, value in self._options.items() for word in ("set", "-gq", name, value, ";")]
         size = ["-x", str(self.columns), "-y", str(self.rows)]
         self._tmux("start-server", ";", *options, "new-session", "-d", *size, *more, words)
@@ -117,7 +116,7 @@ class Tmux:
 
     def _tmux(self, *words: str, check: bool = True) -> str:
         done = subprocess.run(
-            ["tmux", "-u", "-L", "test", "-f", "/dev/null", *words],
+            ["tmux", "-u", "-L", f"test{self._servers}", "-f", "/dev/null", *words],
             env=self.environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0 or not check, (words, done.stdout, done.stderr)
