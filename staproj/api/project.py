@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from staproj.api.jobs import Jobs
     from staproj.api.provenance import Provenance
     from staproj.api.recipes import Recipes
+    from staproj.api.series import Series
+    from staproj.api.settings import Settings
     from staproj.api.storage import Storage
     from staproj.api.variants import Variants
     from staproj.engine import lineage as lineages
@@ -139,6 +141,20 @@ class Project:
         from staproj.api.history import History
 
         return History(self.root)
+
+    @property
+    def series(self) -> Series:
+        """Tilt series and their views: one row each, from what the heads recorded."""
+        from staproj.api.series import Series
+
+        return Series(self.root)
+
+    @property
+    def settings(self) -> Settings:
+        """Values of the manifest: looked at, checked, written."""
+        from staproj.api.settings import Settings
+
+        return Settings(self.root)
 
     @property
     def care(self) -> Care:
