@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from staproj.report.tables import number
 
@@ -88,6 +89,219 @@ def overlay(
     return [*drawn, *legend]
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """Lines of text, and for each character the number of the curve that it belongs to (-1: none)."""
+
+    lines: list[str]
+    owners: list[list[int]]
+
+
+ASCII_GLYPHS = "*x+o#@%&=abcdefghijklmnpqrstuvwyz"
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+
+
+def draw(
+    lines: Sequence[tuple[str, Sequence[float], Sequence[float]]],
+    *,
+    x_label: str,
+    y_label: str,
+    level: float | None = None,
+    width: int = 78,
+    height: int = 20,
+    braille: bool = True,
+    joined: bool = True,
+    log_x: bool = False,
+) -> Drawing:
+    """Draw curves into a field of ``width`` by ``height`` characters, axes and legend included.
+
+    With ``braille`` a character holds two by four dots, and curves carry their signs here and there;
+    without, everything is ASCII but the frame. Points are ``joined`` by lines; a value that is not finite
+    leaves a gap.
+    ``log_x`` gives every factor of x the same room (x that is not positive is left out).
+
+    >>> for line in draw([("", [0, 1, 2], [0, 1, 0])], x_label="x", y_label="y", width=9, height=5).lines:
+    ...     print(line)
+    y
+    1 ┤ ⢀⠔⠱⡀
+    0 ┤⡠⠊  ⠈⢆
+      └──────
+       0    2  x
+    """
+    points = [_points(x, y, log_x=log_x) for _, x, y in lines]
+    every = [point for one in points for point in one if point is not None]
+    if not every:
+        text = f"{y_label or 'curve'}: nothing to draw"
+        return Drawing([text], [[-1] * len(text)])
+    across = _range([point[0] for point in every])
+    upwards = _range([point[1] for point in every] + ([level] if level is not None else []))
+    shown_x = (10 ** across[0], 10 ** across[1]) if log_x else across
+    in_angstrom = x_label.endswith("_per_angstrom") and shown_x[0] >= 0
+    glyphs = GLYPHS if braille else ASCII_GLYPHS
+    legend = _legend([name for name, _, _ in lines], glyphs, width)
+    rows = max(height - 3 - in_angstrom - len(legend), 2)
+    fine = 4 if braille else 1
+    marks = _ticks(*upwards, rows, fine)
+    if level is not None:
+        at = rows - 1 - _cell(level, *upwards, rows * fine) // fine
+        marks = {row: mark for row, mark in marks.items() if abs(row - at) > 1} | {at: number(level)}
+    margin = max(len(mark) for mark in [*marks.values(), *map(number, upwards)])
+    canvas = _Canvas(max(width - margin - 2 - 3 * in_angstrom, 6), rows, braille=braille)
+    if level is not None:
+        canvas.level(_cell(level, *upwards, rows * fine))
+    for index in reversed(range(len(points))):
+        canvas.curve(index, _dots(points[index], across, upwards, canvas.dots, joined=joined))
+    canvas.signs([glyphs[i % len(glyphs)] for i in range(len(lines))])
+    drawn = _framed(canvas.cells, shown_x, upwards, x_label, y_label, marks)
+    owners = [[-1] * len(line) for line in drawn]
+    for row, line in enumerate(canvas.owners):
+        owners[row + 1] = [-1] * (margin + 2) + line
+    for text, line in legend:
+        drawn.append(text)
+        owners.append(line)
+    return Drawing(drawn, owners)
+
+
+Point = tuple[float, float] | None
+
+
+def _points(x: Sequence[float], y: Sequence[float], *, log_x: bool) -> list[Point]:
+    """Return points as numbers that can be drawn; ``None`` where there is a gap."""
+    found: list[Point] = []
+    for a, b in zip(x, y, strict=False):
+        good = a is not None and b is not None and math.isfinite(a) and math.isfinite(b)
+        if good and (not log_x or a > 0):
+            found.append((math.log10(a) if log_x else float(a), float(b)))
+        else:
+            found.append(None)
+    return found
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """Return the least and the largest value; around a single one there is some room."""
+    low, high = min(values), max(values)
+    room = (abs(low) * 0.1 or 1.0) if high <= low else 0.0
+    return (
+        (low - room, high + room) if math.isfinite(low - room) and math.isfinite(high + room) else (low, high)
+    )
+
+
+def _ticks(low: float, high: float, rows: int, fine: int) -> dict[int, str]:
+    """Return round numbers for the y axis: ``{row: mark}``, about one every four rows, none beside an end."""
+    span = high - low
+    if not math.isfinite(span) or span <= 0 or rows < 8:
+        return {}
+    rough = span / (rows / 4)
+    power = 10.0 ** math.floor(math.log10(rough)) if rough > 1e-300 else 0.0
+    if power == 0.0:
+        return {}
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    marks = {}
+    for count in range(math.ceil(low / step), math.floor(high / step) + 1):
+        row = rows - 1 - _cell(count * step, low, high, rows * fine) // fine
+        if 1 < row < rows - 2:
+            marks[row] = number(float(f"{count * step:.4g}"))
+    return marks
+
+
+def _dots(
+    points: Sequence[Point],
+    across: tuple[float, float],
+    upwards: tuple[float, float],
+    size: tuple[int, int],
+    *,
+    joined: bool,
+) -> Iterator[tuple[int, int]]:
+    """Yield the dots of a curve, from the left lower corner, with those between two points."""
+    before: tuple[int, int] | None = None
+    for point in points:
+        if point is None:
+            before = None
+            continue
+        here = (_cell(point[0], *across, size[0]), _cell(point[1], *upwards, size[1]))
+        if joined and before is not None and before != here:
+            steps = max(abs(here[0] - before[0]), abs(here[1] - before[1]))
+            for k in range(1, steps):
+                yield (
+                    round(before[0] + (here[0] - before[0]) * k / steps),
+                    round(before[1] + (here[1] - before[1]) * k / steps),
+                )
+        yield here
+        before = here
+
+
+class _Canvas:
+    """Characters to draw curves on. ``fine``: dots across and upwards that one character holds."""
+
+    def __init__(self, width: int, height: int, *, braille: bool) -> None:
+        self.fine = (2, 4) if braille else (1, 1)
+        self.dots = (width * self.fine[0], height * self.fine[1])
+        self.cells = [[" "] * width for _ in range(height)]
+        self.owners = [[-1] * width for _ in range(height)]
+        self.paths: dict[int, dict[int, int]] = {}
+        self.n_dots: dict[int, int] = {}
+        self.braille = braille
+
+    def level(self, height: int) -> None:
+        """Draw a dashed line at a height, in dots."""
+        row, sign = len(self.cells) - 1 - height // self.fine[1], "-"
+        if self.braille:
+            sign = chr(0x2800 + _DOTS[3 - height % 4][0])
+        self.cells[row] = [sign] * len(self.cells[row])
+
+    def curve(self, index: int, dots: Iterator[tuple[int, int]]) -> None:
+        """Draw the dots of a curve."""
+        path = self.paths.setdefault(index, {})
+        seen = set()
+        for across, upwards in dots:
+            row, column = len(self.cells) - 1 - upwards // self.fine[1], across // self.fine[0]
+            path.setdefault(column, row)
+            seen.add((across, upwards))
+            bits = 0
+            if self.braille:
+                is_curve = self.owners[row][column] >= 0
+                bits = ord(self.cells[row][column]) - 0x2800 if is_curve else 0
+                bits |= _DOTS[3 - upwards % 4][across % 2]
+            self.cells[row][column] = chr(0x2800 + bits)
+            self.owners[row][column] = index
+        self.n_dots[index] = len(seen)
+
+    def signs(self, glyphs: Sequence[str]) -> None:
+        """Put the sign of each curve on it: everywhere without dots, else here and there."""
+        if not self.braille:
+            for row, line in enumerate(self.owners):
+                self.cells[row] = [
+                    glyphs[owner] if owner >= 0 else cell
+                    for owner, cell in zip(line, self.cells[row], strict=True)
+                ]
+            return
+        count = len(glyphs)
+        gap = max(6, len(self.cells[0]) // 8, count)
+        for index in reversed(range(count)):
+            path, few = self.paths[index], self.n_dots[index] < 4
+            if not path or (count == 1 and not few):
+                continue
+            columns = [c for c in path if few or c % gap == (index * gap // count + gap // 2) % gap]
+            for column in columns or [sorted(path)[len(path) // 2]]:
+                self.cells[path[column]][column] = glyphs[index]
+                self.owners[path[column]][column] = index
+
+
+def _legend(names: Sequence[str], glyphs: str, width: int) -> list[tuple[str, list[int]]]:
+    """Return what each sign stands for, several to a line, with the curve of each character."""
+    found: list[tuple[str, list[int]]] = []
+    for index, name in enumerate(names):
+        if not name:
+            continue
+        entry = f"{glyphs[index % len(glyphs)]} {name}"
+        if found and len(found[-1][0]) + 3 + len(entry) <= width:
+            text, owners = found.pop()
+            found.append((f"{text}   {entry}", [*owners, -1, -1, -1, index, *[-1] * (len(entry) - 1)]))
+        else:
+            found.append((f"  {entry}", [-1, -1, index, *[-1] * (len(entry) - 1)]))
+    return found
+
+
 def bars(values: Sequence[float], *, width: int = 60) -> str:
     """Return values as one line of little bars, all of the same scale.
 
@@ -140,6 +354,7 @@ def _resolution(frequency: float) -> str:
 
 
 def _cell(value: float, low: float, high: float, cells: int) -> int:
-    if high <= low:
+    span = high / 2 - low / 2  # halves: a range from -1e308 to 1e308 has a width too
+    if not span > 0:
         return 0
-    return min(cells - 1, int((value - low) / (high - low) * (cells - 1) + 0.5))
+    return min(cells - 1, int((value / 2 - low / 2) / span * (cells - 1) + 0.5))
