@@ -80,9 +80,7 @@ class PipelineScreen(RunActions, StaScreen):
 
     def reload(self) -> None:
         """Look at the state of all steps, then at the list of runs."""
-        project = self.project
-        self.fetch(project.status, self._show_status, name="status")
-        self.fetch(project.ls, self._show_runs, name="runs")
+        self.fetch(self.project.status, self._show_status, name="status")
 
     def _show_status(self, status: dict[str, Any]) -> None:
         self.status = status
@@ -90,6 +88,7 @@ class PipelineScreen(RunActions, StaScreen):
         self.place = f"pipeline: {gather.summary(status)}"
         self.tell_place()
         self._show()
+        self.fetch(self.project.ls, self._show_runs, name="runs")  # ages and sizes may come a little later
 
     def _show_runs(self, runs: list[dict[str, Any]]) -> None:
         self.runs = gather.by_step(runs)

@@ -38,7 +38,7 @@ class Line(Widget):
     def render_line(self, y: int) -> Strip:
         """Return the line."""
         width = self.size.width
-        strip = Strip(self.segments(width)).adjust_cell_length(width)
+        strip = Strip(self.segments(width)).adjust_cell_length(width, looks.PLAIN)
         style = self.base_style()
         return strip.apply_style(style) if style else strip
 
@@ -81,7 +81,8 @@ class TopBar(Line):
         right = f"{'READ-ONLY ' if self.read_only else ''}{self.look.plain(self.news)} "
         room = width - cell_len(right)
         left = left if cell_len(left) < room else left[: max(room - 2, 0)] + self.look.sign("more")
-        return [Segment(self.look.plain(left)), Segment(" " * max(room - cell_len(left), 0)), Segment(right)]
+        gap = " " * max(room - cell_len(left), 0)
+        return [Segment(self.look.plain(left) + gap + right, looks.PLAIN)]
 
 
 class MessageLine(Line):
@@ -137,7 +138,7 @@ class KeyBar(Line):
 
     def segments(self, width: int) -> list[Segment]:
         """Return keys and words as far as there is room; help is always there."""
-        last = [Segment("?", looks.KEY), Segment(" all keys")]
+        last = [Segment("?", looks.KEY), Segment(" all keys", looks.PLAIN)]
         room = width - 10
         segments: list[Segment] = []
         used = 0

@@ -350,8 +350,8 @@ class LineList(ScrollView, can_focus=True):
         if index >= len(self._shown):
             if not self._shown and y == self.header:
                 words = self.empty if not self.filter_text else f"no row holds {self.filter_text!r}"
-                return Strip([Segment(f"  {words}", looks.DIM)]).adjust_cell_length(width)
-            return Strip.blank(width)
+                return Strip([Segment(f"  {words}", looks.DIM)]).adjust_cell_length(width, looks.PLAIN)
+            return Strip.blank(width, looks.PLAIN)
         return self._row_line(index, width)
 
     def _header_line(self, width: int) -> Strip:
@@ -361,8 +361,8 @@ class LineList(ScrollView, can_focus=True):
             if self.order == place:
                 name += self.look.sign("down" if self.order_down else "up")
             text = name.rjust(cells) if column.right else name
-            segments += [Segment(set_cell_size(text, cells), looks.HEAD), Segment(" ")]
-        return Strip(segments).adjust_cell_length(width)
+            segments += [Segment(set_cell_size(text, cells), looks.HEAD), Segment(" ", looks.PLAIN)]
+        return Strip(segments).adjust_cell_length(width, looks.PLAIN)
 
     def _row_line(self, index: int, width: int) -> Strip:
         row, here = self._shown[index], index == self.cursor
@@ -373,8 +373,8 @@ class LineList(ScrollView, can_focus=True):
         for column, cell, cells in zip(self.columns, row.cells, self._widths, strict=True):
             text, style = (cell, looks.PLAIN) if isinstance(cell, str) else cell
             text = self._fitted(self.look.plain(one_line(text)), cells, right=column.right)
-            segments += [Segment(text, style), Segment(" ")]
-        strip = Strip(segments).adjust_cell_length(width)
+            segments += [Segment(text, style), Segment(" ", looks.PLAIN)]
+        strip = Strip(segments).adjust_cell_length(width, looks.PLAIN)
         if here:
             strip = strip.apply_style(looks.CURSOR if self.has_focus else looks.UNFOCUSED)
         return strip

@@ -109,7 +109,7 @@ class TextPane(ScrollView, can_focus=True):
         index = round(self.scroll_y) + y
         width = self.size.width
         if index >= len(self._lines):
-            return Strip.blank(width)
+            return Strip.blank(width, looks.PLAIN)
         text, style = self._lines[index]
         text = text[self._side :]
         low = text.lower()
@@ -122,7 +122,7 @@ class TextPane(ScrollView, can_focus=True):
             segments.append(Segment(text[begin:], style))
         else:
             segments = [Segment(text, style)]
-        return Strip(segments).adjust_cell_length(width)
+        return Strip(segments).adjust_cell_length(width, looks.PLAIN)
 
     # --------------------------------------------------------------------------------------------- moving
     def _top(self, line: float) -> None:
