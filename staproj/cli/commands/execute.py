@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from staproj.api import Project
+from staproj.api.starting import How, Plan, Starting
 from staproj.cli import diagnostics, following, output
 from staproj.cli.options import Json, ProjectDir, Quiet, Sets, parse_sets
 from staproj.errors import UsageError
@@ -31,7 +32,6 @@ Detach = Annotated[
 NOTHING = (
     "nothing was interrupted: there is nothing to resume; `staproj resume RUN` takes one cancelled earlier"
 )
-WORKS = ("run", "adopt")
 
 
 def run(
@@ -59,26 +59,21 @@ def run(
     """Run what is missing or stale, in order. Values given with --set are kept in staproj.toml."""
     opened = Project.open(project or ".")
     values = parse_sets(sets)
-    how: dict[str, Any] = {"note": note, "threads": threads, "device": device, "jobs": jobs}
-    asked: dict[str, Any] = {"until": until, "items": items, "sets": values}
-    results = opened.run(steps or None, **asked, **how, dry_run=True)
-    work = [step["step"] for step in results if step["action"] in WORKS]
+    how = How(threads, device, jobs, priority, note, keep_going, force)
+    plan = Starting(opened.root).run(steps, until=until, items=items, sets=values, how=how)
     if dry_run:
-        expected = opened.jobs.expect(work, items=items, sets=values, jobs=jobs)
-        data = {"project": str(opened.root), "dry_run": True, "steps": results, "expected": expected}
-        output.emit(data, job_report.plan_lines(results, expected), as_json=json, fit=True)
-    elif work:
-        opened.jobs.check_free(results)
-        arguments: dict[str, Any] = {"targets": [until] if until else list(steps) or None}
-        arguments |= {"items": items, "sets": values, "priority": priority, "keep_going": keep_going, **how}
-        expected = opened.jobs.expect(work, items=items, sets=values, jobs=jobs)
-        start = _Start(opened, "run", arguments, expected, quiet=quiet, json=json)
+        data = {"project": str(opened.root), "dry_run": True, "steps": plan.steps, "expected": plan.expected}
+        output.emit(data, job_report.plan_lines(plan.steps, plan.expected), as_json=json, fit=True)
+    elif plan.work:
+        start = _Start(opened, plan, quiet=quiet, json=json)
         if detach:
-            start.detached(force=force)
+            start.detached()
             return
-        _tell_results(opened, start.followed(force=force), json=json)
-    else:
-        _tell_results(opened, opened.run(steps or None, **asked, **how), json=json)
+        _tell_results(opened, start.followed(), json=json)
+    else:  # values are kept, and what would be adopted is; nothing is computed
+        same: dict[str, Any] = {"until": until, "items": items, "sets": values, "note": note}
+        results = opened.run(steps or None, **same, threads=threads, device=device, jobs=jobs)
+        _tell_results(opened, results, json=json)
     diagnostics.warn(opened.notes())
 
 
@@ -113,12 +108,11 @@ def rerun(
     """
     opened = Project.open(project or ".")
     values = {key.removeprefix("."): value for key, value in parse_sets(sets, default_step="").items()}
+    how = How(threads, device, jobs, priority, note, force=force)
+    starting = Starting(opened.root)
     if name is not None or opened.variants.asked_for(step, values):
-        made = opened.variants.create(step, values, until=until, name=name)
-        targets = [s for one in made for s in one["steps"]]
-        arguments: dict[str, Any] = {"targets": targets, "items": items, "keep_going": True}
-        arguments |= {"note": note, "threads": threads, "device": device, "jobs": jobs, "priority": priority}
-        _run_variants(opened, made, arguments, quiet=quiet, json=json, force=force, detach=detach)
+        plan = starting.variants(step, values, until=until, name=name, items=items, how=how)
+        _run_variants(opened, plan, quiet=quiet, json=json, detach=detach)
         return
     if until is not None:
         raise UsageError(
@@ -126,17 +120,12 @@ def rerun(
             where="--until",
             hint=f"`staproj rerun {step}` first, then `staproj run --until {until}`",
         )
-    which = opened.jobs.step_of(step, device=device)
-    arguments = {**which, "sets": values, "items": items, "note": note, "priority": priority}
-    arguments |= {"threads": threads, "device": device, "jobs": jobs}
-    full = {key if "." in key else f"{which['step']}.{key}": value for key, value in values.items()}
-    same = {"items": items, "sets": full, "from_run": which["from_run"]}
-    expected = opened.jobs.expect([which["step"]], jobs=jobs, rerun=True, **same)
-    start = _Start(opened, "rerun", arguments, expected, quiet=quiet, json=json)
+    plan = starting.rerun(step, values, items=items, how=how)
+    start = _Start(opened, plan, quiet=quiet, json=json)
     if detach:
-        start.detached(force=force)
+        start.detached()
         return
-    (result,) = start.followed(force=force)
+    (result,) = start.followed()
     stale = [s["step"] for s in opened.status()["steps"] if s["to_do"]]
     if not json:  # the table is cut at the width of the terminal, what to do next is not
         output.emit(None, report.result_rows([result])[:-1], as_json=False, fit=True)
@@ -148,29 +137,18 @@ def rerun(
     output.emit({**result, "stale": stale}, told, as_json=json)
 
 
-def _run_variants(
-    opened: Project,
-    made: list[dict[str, Any]],
-    arguments: dict[str, Any],
-    *,
-    quiet: bool,
-    json: bool,
-    force: bool,
-    detach: bool,
-) -> None:
+def _run_variants(opened: Project, plan: Plan, *, quiet: bool, json: bool, detach: bool) -> None:
     """Compute variants that were just written, those chains only."""
+    made = plan.made
     if not json:
         output.emit(made, compare_report.made_lines(made), as_json=False, fit=True)
-    planned = opened.run(arguments["targets"], items=arguments["items"], dry_run=True)
-    work = [step["step"] for step in planned if step["action"] in WORKS]
-    expected = opened.jobs.expect(work, items=arguments["items"], jobs=arguments["jobs"])
-    results = planned
-    if work:
-        start = _Start(opened, "run", arguments, expected, quiet=quiet, json=json)
+    results = plan.steps
+    if plan.work:
+        start = _Start(opened, plan, quiet=quiet, json=json)
         if detach:
-            start.detached(force=force)
+            start.detached()
             return
-        results = start.followed(force=force)
+        results = start.followed()
     lines = [*report.result_rows(results), f"`staproj variant compare {made[0]['of']}` compares them"]
     output.emit({"variants": made, "steps": results}, lines, as_json=json, fit=True)
 
@@ -189,63 +167,48 @@ def resume(
 ) -> None:
     """Go on with a run that was interrupted, and with everything that was to be done after it."""
     opened = Project.open(project or ".")
-    plan = opened.jobs.to_resume(run)
+    plan = Starting(opened.root).resume(run, how=How(threads=threads, force=force), jobs=jobs)
     if plan is None:
         data: dict[str, Any] = {"project": str(opened.root), "resumed": None, "steps": []}
         output.emit(data, NOTHING, as_json=json)
         return
-    plan |= {name: value for name, value in (("threads", threads), ("jobs", jobs)) if value is not None}
-    expected = {"steps": plan.pop("expected", [])}
-    start = _Start(opened, "resume", plan, expected, quiet=quiet, json=json)
+    start = _Start(opened, plan, quiet=quiet, json=json)
     if detach:
-        start.detached(force=force)
+        start.detached()
         return
-    results = start.followed(force=force)
-    data = {"project": str(opened.root), "resumed": plan["run"], "steps": results}
+    results = start.followed()
+    data = {"project": str(opened.root), "resumed": plan.arguments["run"], "steps": results}
     output.emit(data, report.result_rows(results), as_json=json, fit=True)
 
 
 @dataclass(frozen=True)
 class _Start:
-    """A job that is about to be started, checked against the machine and its disk."""
+    """A plan whose job is about to be started, checked against the machine and its disk."""
 
     opened: Project
-    kind: str
-    arguments: dict[str, Any]
-    expected: dict[str, Any]
+    plan: Plan
     quiet: bool
     json: bool
 
-    def followed(self, *, force: bool = False) -> list[dict[str, Any]]:
+    def followed(self) -> list[dict[str, Any]]:
         """Start it, follow it to its end, and return what it did."""
-        self._check(force)
-        silent = self.quiet or self.json
-        steps = self.expected["steps"]
-        return following.work(self.opened, self.kind, self.arguments, quiet=silent, expected=steps)
+        self._check()
+        plan, silent = self.plan, self.quiet or self.json
+        expected = plan.expected["steps"]
+        return following.work(self.opened, plan.kind, plan.arguments, quiet=silent, expected=expected)
 
-    def detached(self, *, force: bool = False) -> None:
+    def detached(self) -> None:
         """Start it and say how to come back to it."""
-        self._check(force)
-        opened, steps = self.opened, self.expected["steps"]
-        job = opened.jobs.start(self.kind, self.arguments, command=following.command(), expected=steps)
+        self._check()
+        opened = self.opened
+        job = Starting(opened.root).start(self.plan, command=following.command())
         first = opened.jobs.first_run(job)
         told = {**opened.jobs.describe(job), "run": first}
         if told["state"] == "failed":
             opened.jobs.outcome(job)  # raises what went wrong
         output.emit(told, job_report.detached_lines(told), as_json=self.json)
 
-    def _check(self, force: bool) -> None:
-        asked = self.arguments
-        forced = self.opened.jobs.check(
-            self.expected,
-            threads=asked.get("threads"),
-            jobs=asked.get("jobs") or 1,
-            device=asked.get("device") or "auto",
-            force=force,
-        )
-        if not self.json and (elsewhere := self.opened.jobs.queue_note()):
-            diagnostics.warn([elsewhere])
-        if forced:
-            asked["note"] = f"{asked.get('note') or ''} ({forced})".strip()
-            if not self.json:
-                diagnostics.warn([forced])
+    def _check(self) -> None:
+        notes = Starting(self.opened.root).check(self.plan)
+        if not self.json:
+            diagnostics.warn(notes)
