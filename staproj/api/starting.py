@@ -215,7 +215,8 @@ class Starting:
         """Say whether work would begin at once on this machine, or wait for its turn.
 
         ``{"host", "cpu_slots", "cpus_free", "cpus_needed", "gpus", "gpus_free", "now", "holders",
-        "waiting"}``: ``holders`` are ``{"run", "step", "project", "cpus"}``; ``waiting``: how many are in front.
+        "waiting"}``: ``holders`` are ``{"run", "step", "project", "cpus"}``, ``waiting`` is how many wait
+        in front of it.
         """
         from staproj.engine import machine
         from staproj.engine.slots import Slots
