@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from staproj.engine.jobs import follow, record
+from staproj.engine.jobs import follow, place, record
 from staproj.errors import StaprojError, UsageError
 from staproj.project import atomic
 from staproj.project.layout import JobDir, Layout
@@ -158,7 +158,7 @@ class Jobs:
         return machine.state_note()
 
     def all(self, newest: int | None = None) -> list[dict[str, Any]]:
-        """Return jobs, newest first: job, kind, state, step, run, message, created, host, progress."""
+        """Return jobs, newest first: job, kind, state, step, run, message, created, priority, progress."""
         return [self.describe(job.id) for job in record.all_jobs(self.layout)[:newest]]
 
     def describe(self, job: str) -> dict[str, Any]:
@@ -186,6 +186,7 @@ class Jobs:
             "user": facts.get("user"),
             "host": facts.get("host"),
             "command": facts.get("command", []),
+            "priority": place.of(directory, facts)[0],
             "progress": progress,
         }
 
@@ -214,6 +215,12 @@ class Jobs:
             raise UsageError(f"{directory.id} is not running: it is {state}", hint="`staproj jobs` lists all")
         follow.ask_to_stop(self.layout, directory, grace_s=grace_s)
         return self.describe(directory.id)
+
+    def reorder(self, job: str, *, priority: int | None = None, move: str | None = None) -> dict[str, Any]:
+        """Move a job in the queue of its machine: :func:`staproj.api.queue_order.reorder`."""
+        from staproj.api.queue_order import reorder
+
+        return reorder(self.root, job, priority=priority, move=move)
 
     def stop(self, job: str, *, grace_s: float | None = None) -> dict[str, Any]:
         """Ask a job to stop and wait until it has; return it as :meth:`describe` does.

@@ -67,6 +67,17 @@ def _write(text: str, *, as_json: bool = False) -> None:
         sys.stdout.write(safe.encode("ascii", "backslashreplace").decode())
 
 
+def draw(lines: Iterable[str]) -> None:
+    """Print drawings as they are: only for what ``staproj.report`` made of numbers, never for text."""
+    _write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
+
+
+def has_unicode() -> bool:
+    """Tell whether stdout takes more than ASCII."""
+    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+
+
 def is_terminal() -> bool:
     """Tell whether a person is looking at stdout."""
     return sys.stdout.isatty()

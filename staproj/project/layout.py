@@ -101,6 +101,11 @@ class JobDir:
         return self.path / "CANCEL"
 
     @property
+    def place(self) -> Path:
+        """Its place in the queue, where a person has changed that."""
+        return self.path / "place.json"
+
+    @property
     def heartbeat(self) -> Path:
         """Touched while the job is watched over."""
         return self.path / "heartbeat"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from staproj.engine.jobs import record
+from staproj.engine.jobs import place, record
 from staproj.engine.plan import Node
 from staproj.engine.slots import Need, Slots, Ticket
 from staproj.errors import CancelledError, StaprojError
@@ -55,8 +55,10 @@ class Turns:
         """Wait until the machine has room for a run, and hold the room until it is over."""
         gpus = self.gpus if self._gpu is None else 0
         about = {**self.about, "run": run.id, "step": node.name}
+        about["asked"] = time.time() if self.since is None else self.since
         need = Need(self.cpus, min(self.memory_of(node), self.slots.limits.memory_bytes), gpus)
-        ticket = self.slots.enter(need, about, priority=self.priority, since=self.since)
+        priority, since = self._place(about["asked"])
+        ticket = self.slots.enter(need, about, priority=priority, since=since)
         try:
             self._wait(ticket, run, node.name)
             if ticket.gpus:
@@ -71,9 +73,21 @@ class Turns:
             self.slots.leave(self._gpu)
             self._gpu = None
 
+    def _place(self, asked: float) -> tuple[int, float]:
+        """Return priority and time to queue with: a person may have moved the job since it was asked for."""
+        put = place.read(self.job)
+        if put is None:
+            return self.priority, asked
+        return put.priority, asked if put.since is None else put.since
+
+    def _claim(self, ticket: Ticket) -> str:
+        """Ask for the turn at the place where the job is to stand now."""
+        ticket.priority, ticket.since = self._place(ticket.about["asked"])
+        return self.slots.try_claim(ticket)
+
     def _wait(self, ticket: Ticket, run: RunDir, step: str) -> None:
         told, told_at = "", 0.0
-        while waits_for := self.slots.try_claim(ticket):
+        while waits_for := self._claim(ticket):
             if self.cancelled():
                 raise CancelledError("stopped while it waited for its turn", hint="`staproj resume` goes on")
             if waits_for != told and (not told or time.monotonic() - told_at > TELL_AGAIN_S):
