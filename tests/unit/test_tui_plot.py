@@ -187,8 +187,8 @@ def test_a_pane_shows_its_message_then_a_curve_then_nothing():
         assert "• r0001-a   × r0002-a" in lines[-1]
         assert "time_s" in "".join(lines)
         assert pane.names == ["r0001-a", "r0002-a"]
-        assert "defocus of TS_01" in pane.text
-        assert "\N{BRAILLE PATTERN BLANK}" not in pane.text
+        assert "defocus of TS_01" in pane.text()
+        assert "\N{BRAILLE PATTERN BLANK}" not in pane.text()
         pane.clear("nothing here")
         await pilot.pause()
         assert shown(pane)[0] == "  nothing here"

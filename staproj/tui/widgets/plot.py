@@ -48,9 +48,8 @@ class PlotPane(Widget, can_focus=False):
         """What the terminal can show."""
         return getattr(self.app, "look", Look())
 
-    @property
     def text(self) -> str:
-        """The drawing as text, in a size for copying."""
+        """Return the drawing as text, in a size for copying."""
         return "\n".join(self._draw(*_COPIED).lines)
 
     @property
