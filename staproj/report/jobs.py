@@ -98,12 +98,7 @@ def plan_lines(results: Sequence[Mapping[str, Any]], expected: Mapping[str, Any]
             if step is None
             else [_or_unknown(step["wall_s"], duration), _or_unknown(step["bytes"], size)]
         )
-        why = reasons_in_short(result["reasons"])
-        if not why and step is not None and result["run"] is None:
-            why = "never run"
-        if result.get("brings_back"):
-            why = f"{why}; makes deleted outputs of {', '.join(result['brings_back'])} again first"
-        rows.append([result["step"], result["action"], *takes, why])
+        rows.append([result["step"], result["action"], *takes, plan_reason(result)])
     made = sum(result["action"] in {"run", "adopt"} for result in results)
     lines = table(["step", "", "time", "disk", "why"], rows)
     kept = sum(result["action"] == "kept" for result in results)
@@ -116,15 +111,33 @@ def plan_lines(results: Sequence[Mapping[str, Any]], expected: Mapping[str, Any]
     return [
         *lines,
         f"would run {made} of {len(results)} steps" + others,
-        _sum_line("time", expected["wall_s"], expected["unknown_time"], duration),
-        _sum_line("disk", expected["bytes"], expected["unknown_bytes"], size)
-        + f"; {size(expected['free_bytes'])} are free",
-        *(
-            []
-            if expected["fits"]
-            else ["the disk cannot hold this: `staproj run` refuses, unless with --force"]
-        ),
+        *takes_lines(expected),
     ]
+
+
+def plan_reason(result: Mapping[str, Any]) -> str:
+    """Return why a step would run, in a few words, and what is made again before it."""
+    why = reasons_in_short(result["reasons"])
+    if not why and result["action"] in {"run", "adopt"} and result["run"] is None:
+        why = "never run"
+    if result.get("brings_back"):
+        why = f"{why}; makes deleted outputs of {', '.join(result['brings_back'])} again first"
+    return why
+
+
+def takes_lines(expected: Mapping[str, Any]) -> list[str]:
+    """Return what work is expected to take: time, disk and what is free, and whether that fits.
+
+    >>> takes_lines({"wall_s": 75.0, "unknown_time": [], "bytes": 2e6, "unknown_bytes": ["fsc"],
+    ...              "free_bytes": 1e9, "fits": True})
+    ['time: about 1 min 15 s', 'disk: unknown for fsc; the others about 2.0 MB; 1.0 GB are free']
+    """
+    disk = _sum_line("disk", expected["bytes"], expected["unknown_bytes"], size)
+    lines = [_sum_line("time", expected["wall_s"], expected["unknown_time"], duration)]
+    lines.append(f"{disk}; {size(expected['free_bytes'])} are free")
+    if not expected["fits"]:
+        lines.append("the disk cannot hold this: `staproj run` refuses, unless with --force")
+    return lines
 
 
 def _sum_line(name: str, value: float, unknown: Sequence[str], words: Any) -> str:
