@@ -105,12 +105,8 @@ def _columns(record: RunRecord) -> Iterator[dict[str, Any]]:
         for table, columns in part.tables.items():
             over = _over(columns)
             for column, values in columns.items():
-                if (
-                    column == over
-                    or values.dtype.kind not in "fiu"
-                    or len(values) < 2
-                    or column.endswith("_id")
-                ):
+                drawable = values.dtype.kind in "fiu" and len(values) > 1 and not column.endswith("_id")
+                if column == over or not drawable:
                     continue
                 yield {
                     "name": f"{table}.{column}",

@@ -1,7 +1,7 @@
 """The terminal interface: one app, screens on top of each other, work in jobs that outlive it.
 
 The app knows the project, looks on once a second (:mod:`staproj.api.changes`), and tells the screen on top
-what changed. It never computes: work goes to jobs, as on the command line, and every action names its command.
+what changed. It never computes: work goes to jobs, as on the command line; every action names its command.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.scrollbar import ScrollBar, ScrollBarRender
 from textual.theme import BUILTIN_THEMES
 from textual.widgets import Input
 
@@ -65,6 +66,14 @@ TERMINAL = replace(
 """The terminal's own colours: they fit wherever it is dark or light."""
 
 
+class AsciiScrollBar(ScrollBarRender):
+    """A scroll bar of background colours only."""
+
+    VERTICAL_BARS: ClassVar[list[str]] = [" "] * len(ScrollBarRender.VERTICAL_BARS)
+    HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * len(ScrollBarRender.HORIZONTAL_BARS)
+    BLANK_GLYPH = " "
+
+
 class StaprojApp(Asking, Watching, App[int]):
     """Everything on one project (or none yet: the wizard for a new one)."""
 
@@ -101,6 +110,7 @@ class StaprojApp(Asking, Watching, App[int]):
         self._seen: dict[int, int] = {}
         self._looking = False
         self._open(root)
+        ScrollBar.renderer = ScrollBarRender if self.look.unicode else AsciiScrollBar
         self.register_theme(TERMINAL)
         self.theme = "terminal"
 

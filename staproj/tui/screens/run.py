@@ -30,12 +30,14 @@ class RunScreen(Tabbed, RunLog, Drawings, RunActions):
 
     key_order = ("turn_tab(1)", "rerun", "compare", "open", "log")
     help_text = """
-    One run in tabs, [ and ] turn them. summary: how it went, numbers, warnings. values: every parameter with its
-    unit, default and layer of origin; the sign at the left marks what differs from the run before. files: inputs,
-    raw data and outputs with sizes and digests. items: each tilt series; enter confines log, curves and pictures to
-    it, backspace takes that back. log: follows while the run goes on, / searches. curves: FSC, drift, residuals,
-    defocus, CTF fits, histograms, directions of particles. pictures: previews and sections of maps, tomograms and
-    stacks; , and . move through sections, x y z turn. record: software, machine, digests, command. notes: n writes.
+    One run in tabs, [ and ] turn them.
+    summary: how it went, numbers, warnings. values: every parameter, unit, default, layer of origin; the
+    sign at the left marks what differs from the run before; enter opens the form for another run there.
+    files: inputs, raw data and outputs with sizes and digests. items: each tilt series; enter confines log,
+    curves and pictures to it, backspace takes that back. log: follows while the run goes on, / searches.
+    curves: FSC, drift, residuals, defocus, CTF fits, histograms, directions of particles. pictures: previews
+    and sections of maps, tomograms and stacks; , and . move through sections, x b z look along other axes.
+    record: software, machine, digests, command. notes: n writes one, * rates, t tags.
     """
     DEFAULT_CSS = """
     RunScreen .side { width: 26; }
@@ -71,33 +73,17 @@ class RunScreen(Tabbed, RunLog, Drawings, RunActions):
     def body(self) -> Iterable[Widget]:
         """Return the tabs and their panes."""
         yield TabLine(TABS, self.first_tab)
-        with_drawings = (
-            Horizontal(
-                LineList(
-                    run_rows.CURVE_COLUMNS, id="curve-list", empty="no curves", header=False, sortable=False
-                ),
-                PlotPane(id="plot"),
-                id="curves",
-            ),
-            Horizontal(
-                LineList(
-                    run_rows.PICTURE_COLUMNS,
-                    id="picture-list",
-                    empty="no pictures",
-                    header=False,
-                    sortable=False,
-                ),
-                PicturePane(id="picture"),
-                id="pictures",
-            ),
-        )
+        plain: dict[str, Any] = {"header": False, "sortable": False}
+        curves = LineList(run_rows.CURVE_COLUMNS, id="curve-list", empty="no curves", **plain)
+        pictures = LineList(run_rows.PICTURE_COLUMNS, id="picture-list", empty="no pictures", **plain)
         yield Container(
             TextPane(id="summary"),
             LineList(run_rows.VALUE_COLUMNS, id="values", empty="no parameters"),
             LineList(run_rows.FILE_COLUMNS, id="files", empty="no files"),
             LineList(run_rows.ITEM_COLUMNS, id="items", empty="no tilt series"),
             TextPane(id="log", wrap=False, follow=True),
-            *with_drawings,
+            Horizontal(curves, PlotPane(id="plot"), id="curves"),
+            Horizontal(pictures, PicturePane(id="picture"), id="pictures"),
             TextPane(id="record"),
             TextPane(id="notes"),
             id="panes",

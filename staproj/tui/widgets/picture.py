@@ -1,4 +1,4 @@
-"""A grey picture in half blocks: two pixels a cell, 24 greys; characters where the terminal has no such greys."""
+"""A grey picture in half blocks: two pixels a cell, 24 greys; characters where a terminal has none."""
 
 from __future__ import annotations
 
