@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import sys
@@ -134,11 +135,38 @@ def _write(text: str) -> None:
 ALL = "all steps"
 
 
+PROGRESS = "STAPROJ_PROGRESS"
+"""Environment variable: ``lines`` writes progress as JSON lines, one a second, for programs that look on."""
+LINE_EVERY_S = 1.0
+
+
+class _Lines:
+    """Progress for programs: ``{"progress": {label: [done, total, message]}}``, the whole first."""
+
+    def __init__(self) -> None:
+        self._bars: dict[str, tuple[float, float, str]] = {}
+        self._next = 0.0
+
+    def update(self, label: str, done: float, total: float, message: str) -> None:
+        self._bars[label] = (done, total, message)
+        if time.monotonic() >= self._next:
+            self.write()
+
+    def remove(self, label: str) -> None:
+        self._bars.pop(label, None)
+
+    def write(self) -> None:
+        self._next = time.monotonic() + LINE_EVERY_S
+        if self._bars:
+            _write(json.dumps({"progress": self._bars}) + "\n")
+
+
 class Bars:
     """Bars with percentage, elapsed time and ETA, one a label; silent where nobody is looking."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._live = None if quiet or not sys.stderr.isatty() else _bars()
+        self._lines = _Lines() if os.environ.get(PROGRESS) == "lines" and not quiet else None
         self._tasks: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -153,9 +181,13 @@ class Bars:
         """Stop drawing and leave the terminal clean."""
         if self._live is not None:
             self._live.stop()
+        if self._lines is not None:
+            self._lines.write()
 
     def update(self, label: str, done: float, total: float, message: str = "") -> None:
         """Say how far the work called ``label`` is."""
+        if self._lines is not None and total > 0:
+            self._lines.update(label, min(done, total), total, message)
         if self._live is None or total <= 0:
             return
         if label not in self._tasks:
@@ -167,6 +199,8 @@ class Bars:
 
     def remove(self, label: str) -> None:
         """Take a bar away."""
+        if self._lines is not None:
+            self._lines.remove(label)
         if self._live is not None and label in self._tasks:
             self._live.remove_task(self._tasks.pop(label))
 

@@ -60,6 +60,7 @@ COMMANDS = (
     (LOOK, "diff", "look:diff", "Compare runs: parameters, inputs, metrics, FSC curves."),
     (LOOK, "lineage", "provenance:lineage", "Say what made a file, here or anywhere: the chain of runs."),
     (LOOK, "log", "look:log", "Print the log of a run."),
+    (LOOK, "background", "background:background", "List archives, exports, checks that go on by themselves."),
     (LOOK, "machine", "machine:machine", "Show how busy this machine is, and who holds or waits for it."),
     (LOOK, "du", "clean:du", "Show where the space goes."),
     (LOOK, "reproduce", "recipes:reproduce", "Print how to make a run again; --check makes it and compares."),

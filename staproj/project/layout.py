@@ -217,6 +217,11 @@ class Layout:
         return self.private / "jobs"
 
     @property
+    def background(self) -> Path:
+        """Commands that go on without a terminal: one directory a command (taskdir.py)."""
+        return self.private / "background"
+
+    @property
     def journal(self) -> Path:
         """Operations on several files that are not finished yet."""
         return self.private / "journal"
