@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +26,8 @@ def tui(
 
     Where there is no project, a wizard makes one. Keys: ? on every screen.
     """
-    if not sys.stdin.isatty() or not sys.stdout.isatty():
+    served = bool(os.environ.get("TEXTUAL_DRIVER"))  # textual-serve shows it in a browser, without a terminal
+    if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("this is for a terminal", hint="`staproj status --json` is for programs")
     from staproj.project.layout import find_root
     from staproj.tui.app import run
