@@ -255,7 +255,7 @@ class StaprojApp(Asking, Watching, App[int]):
 def run(root: Path | None, *, ascii_only: bool | None = None, start_in: Path | None = None) -> int:
     """Show the interface until a person leaves it; return the exit code."""
     if os.environ.get("SSH_CONNECTION"):
-        os.environ.setdefault("TEXTUAL_FPS", "15")
+        os.environ.setdefault("TEXTUAL_FPS", "30")
     app = StaprojApp(root, look=looks.of_terminal(ascii_only=ascii_only), start_in=start_in)
     app.run()
     return app.return_code or 0
