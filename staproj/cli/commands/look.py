@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -54,6 +54,16 @@ def show(
     metrics: Annotated[bool, Parameter(negative="", help="Only verdicts and numbers.")] = False,
     curve: Annotated[str | None, Parameter(help="Draw a curve.")] = None,
     table: Annotated[str | None, Parameter(help="Print a table.")] = None,
+    pictures: Annotated[bool, Parameter(negative="", help="List its previews, volumes and stacks.")] = False,
+    picture: Annotated[str | None, Parameter(help="Draw a picture, or a section of a volume.")] = None,
+    section: Annotated[
+        int | None, Parameter(help="With --picture: which section, from 0; the middle one without.")
+    ] = None,
+    axis: Annotated[Literal["x", "y", "z"], Parameter(help="With --picture: across which axis.")] = "z",
+    style: Annotated[
+        Literal["auto", "blocks", "characters", "sixel", "kitty"],
+        Parameter(help="With --picture: how to draw; auto takes what the terminal is known to show."),
+    ] = "auto",
     item: Annotated[str | None, Parameter(help="Only this tilt series; all of them without.")] = None,
     provenance: Annotated[bool, Parameter(negative="", help="All that is on record of its making.")] = False,
     project: ProjectDir = None,
@@ -65,6 +75,17 @@ def show(
         from staproj.cli.commands.record_parts import show_part
 
         show_part(opened, run, curve=curve, table=table, item=item, as_json=json)
+        return
+    if pictures or picture or section is not None:
+        from staproj.cli.commands.record_parts import list_pictures, show_picture
+
+        if picture is None:
+            if section is not None:
+                raise UsageError("which picture?", hint=f"--picture NAME; `staproj show {run} --pictures`")
+            list_pictures(opened, run, item=item, as_json=json)
+            return
+        which = {"item": item, "axis": axis, "section": section}
+        show_picture(opened, run, picture, which, style=style, as_json=json)
         return
     if provenance:
         from staproj.report.provenance import record_lines

@@ -1,8 +1,11 @@
-"""Curves and tables of a run, in the terminal."""
+"""Curves, tables and pictures of a run, in the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import base64
+import os
+import shutil
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from staproj.api import Project
@@ -13,6 +16,8 @@ from staproj.report.runs import families
 from staproj.report.tables import table as as_table
 
 MAX_ROWS = 60
+FINE_PX = 512
+ROWS_OF_WORDS = 4
 
 
 def show_part(
@@ -50,6 +55,40 @@ def show_part(
             hint=f"it has {', '.join(families(has))}" if has else f"this run has no {kind}s",
         )
     output.emit({"run": record.run, "curve": curve, "table": table, "items": data}, lines, as_json=as_json)
+
+
+def list_pictures(project: Project, run: str, *, item: str | None, as_json: bool) -> None:
+    """Print what can be drawn with ``--picture``."""
+    from staproj.api import pictures
+    from staproj.report.pictures import listing_lines
+
+    rows = pictures.listing(project.root, run)
+    check_item(item, dict.fromkeys(row["item"] for row in rows))
+    rows = [row for row in rows if item is None or row["item"] in (None, item)]
+    output.emit(rows, listing_lines(run, rows), as_json=as_json, fit=True)
+
+
+def show_picture(
+    project: Project, run: str, name: str, which: Mapping[str, Any], *, style: str, as_json: bool
+) -> None:
+    """Draw a picture; JSON has it as a PNG file in base64 beside all that is known of it."""
+    from staproj.api import pictures
+    from staproj.report import pictures as report
+
+    if style == "auto":
+        style = report.best_style(os.environ, terminal=output.is_terminal(), has_unicode=output.has_unicode())
+    columns, rows = shutil.get_terminal_size()
+    rows = max(rows - ROWS_OF_WORDS, 1)
+    fine = as_json or style in ("sixel", "kitty")  # else greys are chosen for what the cells will show
+    max_px = FINE_PX if fine else min(max(columns, 2 * rows, 16), FINE_PX)
+    told = pictures.picture(project.root, run, name, max_px=max_px, **which)
+    pixels = told.pop("pixels")
+    if as_json:
+        encoded = base64.standard_b64encode(report.png(pixels)).decode()
+        output.emit({**told, "png_base64": encoded}, [], as_json=True)
+        return
+    output.emit(told, report.caption(told), as_json=False, fit=True)
+    output.draw(report.drawn(pixels, style, columns, rows))
 
 
 def check_item(item: str | None, known: Iterable[str | None]) -> None:
