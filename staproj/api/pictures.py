@@ -271,13 +271,17 @@ def _of_preview(
             f"{name!r} is one picture: it has no sections", hint="leave out --axis and --section"
         )
     factor = max(1, -(-max(pixels.shape) // max_px))
-    small = pixels if factor == 1 else np.round(averaged(pixels.astype(np.float32), factor))
-    turned = small if name in _FROM_TOP else small[::-1]
+    low: float | None = 0.0
+    high: float | None = 255.0
+    if factor == 1:
+        shown, words = np.clip(pixels, 0, 255).astype(np.uint8), "as recorded"
+    else:  # averaging leaves less of noise: greys are chosen anew
+        shown, low, high, words = _grey(averaged(pixels.astype(np.float32), factor))
     return {
         "name": name,
         "item": item,
         "kind": "preview",
-        "pixels": np.ascontiguousarray(np.clip(turned, 0, 255).astype(np.uint8)),
+        "pixels": np.ascontiguousarray(shown if name in _FROM_TOP else shown[::-1]),
         "shape": list(pixels.shape),
         "axis": "z",
         "section": 0,
@@ -285,9 +289,9 @@ def _of_preview(
         "pixel_size_angstrom": None,
         "reduced": factor,
         "row_step": 1,
-        "low": 0.0,
-        "high": 255.0,
-        "range": "as recorded",
+        "low": low,
+        "high": high,
+        "range": words,
     }
 
 

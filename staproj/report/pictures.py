@@ -75,6 +75,19 @@ def ansi256(pixels: Any, columns: int, rows: int, *, steps: int = GREYS) -> list
     return lines
 
 
+def shown_px(width: int, height: int, columns: int, rows: int) -> tuple[int, int]:
+    """Return how many pixels wide and high a picture is drawn in so many cells: one wide, two high each.
+
+    Greys are best chosen for a picture of that size: noise that is averaged away needs no room in them.
+
+    >>> shown_px(256, 240, 80, 24)
+    (51, 48)
+    """
+    scale = min(max(columns, 1) / width, 2 * max(rows, 1) / height)
+    wide = min(max(1, round(width * scale)), max(columns, 1))
+    return wide, 2 * min(max(1, round(height * scale / 2)), max(rows, 1))
+
+
 def _code(grey: int, steps: int) -> int:
     steps = min(max(steps, 2), GREYS)
     return FIRST_GREY + round(grey * steps // 256 * (GREYS - 1) / (steps - 1))
@@ -89,10 +102,7 @@ def _rows(pixels: Any) -> list[list[int]]:
 
 def _resampled(pixels: list[list[int]], columns: int, rows: int) -> list[list[int]]:
     """Return a picture of at most ``columns`` x (2 * ``rows``) pixels, of an even number of rows."""
-    height, width = len(pixels), len(pixels[0])
-    scale = min(max(columns, 1) / width, 2 * max(rows, 1) / height)
-    wide = min(max(1, round(width * scale)), max(columns, 1))
-    tall = 2 * min(max(1, round(height * scale / 2)), max(rows, 1))
+    wide, tall = shown_px(len(pixels[0]), len(pixels), columns, rows)
     narrow = [_means(row, wide) for row in pixels]
     turned = [_means(column, tall) for column in zip(*narrow, strict=True)]
     return [[round(value) for value in row] for row in zip(*turned, strict=True)]

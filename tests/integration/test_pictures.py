@@ -91,7 +91,10 @@ def test_previews_are_shown_the_right_way_up(volumes: Project) -> None:
     drawing = picture(volumes.root, "volumes", "seeds_xy", item="TS_02")["pixels"]
     assert ramp[2, 0] == drawing[0, 0] == 0
     assert ramp[0, 3] == drawing[2, 3] == 255
-    assert picture(volumes.root, "volumes", "ramp", max_px=2)["pixels"].shape == (2, 2)
+    small = picture(volumes.root, "volumes", "ramp", max_px=2)["pixels"]
+    assert small.shape == (2, 2)
+    assert small[1, 0] == 0
+    assert small[0, 1] == 255
 
 
 def test_what_is_not_there_is_named(volumes: Project) -> None:

@@ -79,9 +79,11 @@ def show_picture(
         style = report.best_style(os.environ, terminal=output.is_terminal(), has_unicode=output.has_unicode())
     columns, rows = shutil.get_terminal_size()
     rows = max(rows - ROWS_OF_WORDS, 1)
-    fine = as_json or style in ("sixel", "kitty")  # else greys are chosen for what the cells will show
-    max_px = FINE_PX if fine else min(max(columns, 2 * rows, 16), FINE_PX)
-    told = pictures.picture(project.root, run, name, max_px=max_px, **which)
+    told = pictures.picture(project.root, run, name, max_px=FINE_PX, **which)
+    if not as_json and style not in ("sixel", "kitty"):  # greys for what the cells can show
+        height, width = told["pixels"].shape
+        longest = max(report.shown_px(width, height, columns, rows))
+        told = pictures.picture(project.root, run, name, max_px=min(longest, FINE_PX), **which)
     pixels = told.pop("pixels")
     if as_json:
         encoded = base64.standard_b64encode(report.png(pixels)).decode()
