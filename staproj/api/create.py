@@ -1,21 +1,25 @@
-"""Make a project from a template."""
+"""Make a project from a template, or say what would be made."""
 
 from __future__ import annotations
 
 import os
 import tomllib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from staproj.api.raw_data import importers_of
 from staproj.engine import intent, params, plan
 from staproj.engine.view import View
-from staproj.errors import ManifestError, ProjectError, UsageError
+from staproj.errors import ManifestError, ProjectError, StaprojError, UsageError
 from staproj.project import atomic, manifest, manifest_edit, probe, readme, schema, versions
 from staproj.project.layout import Layout, templates_dir
 from staproj.project.lock import project_lock
 from staproj.project.manifest import Change, Manifest, suggestion
+
+_UUID_TO_COME = "made with the project"
 
 
 def template_names() -> dict[str, str]:
@@ -47,34 +51,10 @@ def create_project(
     UsageError
         If the template or a parameter does not exist.
     """
-    layout = Layout(Path(os.path.abspath(root)))
-    if layout.manifest.exists():
-        raise ProjectError(
-            "there is a project already", where=str(layout.manifest), hint="choose another directory"
-        )
-    _check_place(layout.root)
-    text = _read_template(template)
-    start = manifest.parse(text, f"template {template}")
-    if start.schema > manifest.SCHEMA:
-        raise ProjectError(
-            f"this template has schema {start.schema}, this staproj knows up to {manifest.SCHEMA}",
-            where=f"template {template}",
-            hint="use the newer staproj that it was made for",
-        )
-    text = schema.with_schema(text, manifest.SCHEMA)  # templates of older schemas are as good
-    plan.build(start)
-    changes = [
-        Change(("project", "name"), name or layout.root.name),
-        Change(("project", "uuid"), str(uuid.uuid4())),
-        Change(("project", "template"), Path(template).stem),
-        Change(("template",), None),
-        *_site_changes(start),
-    ]
-    data = {"movies": movies, "mdoc": mdoc, "gain": gain}
-    changes += _data_changes(layout, start, {key: value for key, value in data.items() if value is not None})
-    text = manifest_edit.apply(text, changes).lstrip("\n")
-    if sets:
-        text = _with_sets(layout, text, sets)
+    wanted = Wanted(Path(os.path.abspath(root)), template, _data(movies, mdoc, gain), name, sets or {})
+    layout = Layout(wanted.root)
+    _check_place(layout)
+    text = _compose(wanted, str(uuid.uuid4()), _raise)
     _check(text, str(layout.manifest))
     with atomic.storage_errors(layout.root):
         try:
@@ -96,8 +76,157 @@ def create_project(
     probe.first_from_here(layout)
 
 
-def _check_place(root: Path) -> None:
+def plan_new(
+    directory: str | Path,
+    template: str,
+    movies: str | Sequence[str] | None = None,
+    mdoc: str | None = None,
+    gain: str | None = None,
+    name: str | None = None,
+    sets: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Say what :func:`create_project` would do; everything is checked, nothing is written.
+
+    Returns ``{"ok", "project", "template", "steps", "problems", "importers", "manifest", "command"}``:
+    ``problems`` are ``{"level", "about", "text", "where", "hint"}`` (``about``: directory, template, movies,
+    mdoc, gain, a key of ``sets``, or manifest), of level error or warning; ``manifest`` is the text (its uuid
+    is made when it is written); ``command`` the same on the command line.
+    """
+    problems: list[dict[str, Any]] = []
+
+    def refuse(about: str, error: StaprojError) -> None:
+        told = {"text": error.message, "where": error.where or "", "hint": error.hint}
+        problems.append({"level": "error", "about": about, **told})
+
+    wanted = Wanted(Path(os.path.abspath(directory)), template, _data(movies, mdoc, gain), name, sets or {})
+    layout = Layout(wanted.root)
+    text, steps, importers = "", [], []
+    try:
+        _check_place(layout)
+    except StaprojError as error:
+        refuse("directory", error)
+    try:
+        text = _compose(wanted, _UUID_TO_COME, refuse)
+        made = manifest.parse(text, str(layout.manifest))
+        steps, importers = list(made.steps), importers_of(made, layout.root)
+        _check(text, str(layout.manifest))
+    except StaprojError as error:
+        refuse("manifest" if text else "template", error)
+    for entry in importers:
+        problems += _nothing_matched(entry)
+    return {
+        "ok": not any(problem["level"] == "error" for problem in problems),
+        "project": str(layout.root),
+        "template": template,
+        "steps": steps,
+        "problems": problems,
+        "importers": importers,
+        "manifest": text,
+        "command": _command(directory, wanted),
+    }
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a new project is to be made of; ``data`` are patterns by the name of what they are."""
+
+    root: Path
+    template: str
+    data: Mapping[str, str | Sequence[str]]
+    name: str | None
+    sets: Mapping[str, Any]
+
+
+def load_template(template: str) -> Manifest:
+    """Read a template by name, or a file.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    return manifest.parse(_read_template(template), f"template {template}")
+
+
+def _compose(wanted: Wanted, identifier: str, refuse: Callable[[str, StaprojError], None]) -> str:
+    """Return the text of the manifest; what is wrong with data and settings goes to ``refuse``."""
+    text = _read_template(wanted.template)
+    start = manifest.parse(text, f"template {wanted.template}")
+    if start.schema > manifest.SCHEMA:
+        raise ProjectError(
+            f"this template has schema {start.schema}, this staproj knows up to {manifest.SCHEMA}",
+            where=f"template {wanted.template}",
+            hint="use the newer staproj that it was made for",
+        )
+    text = schema.with_schema(text, manifest.SCHEMA)  # templates of older schemas are as good
+    plan.build(start)
+    layout = Layout(wanted.root)
+    changes = [
+        Change(("project", "name"), wanted.name or layout.root.name),
+        Change(("project", "uuid"), identifier),
+        Change(("project", "template"), Path(wanted.template).stem),
+        Change(("template",), None),
+        *_site_changes(start),
+    ]
+    for key, value in wanted.data.items():
+        try:
+            changes.append(_data_change(layout, start, key, value))
+        except StaprojError as error:
+            refuse(key, error)
+    text = manifest_edit.apply(text, changes).lstrip("\n")
+    for key, value in wanted.sets.items():
+        try:
+            text = _with_set(layout, text, key, value)
+        except StaprojError as error:
+            refuse(key, error)
+    return text
+
+
+def _raise(_about: str, error: StaprojError) -> None:
+    raise error
+
+
+def _data(movies: str | Sequence[str] | None, mdoc: str | None, gain: str | None) -> dict[str, Any]:
+    return {key: value for key, value in (("movies", movies), ("mdoc", mdoc), ("gain", gain)) if value}
+
+
+def _nothing_matched(importer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return warnings about patterns without files, and steps that are to read data and name none."""
+    problems = []
+    for data in importer["params"]:
+        for one in data["matches"]:
+            if not one["count"]:
+                text = f"{importer['step']}.{data['name']}: {one['problem']}"
+                hint = f"there is {', '.join(one['suggest'][:3])}" if one["suggest"] else ""
+                told = {"text": text, "where": one["pattern"], "hint": hint}
+                problems.append({"level": "warning", "about": data["name"], **told})
+    if not any(data["given"] for data in importer["params"]):
+        text = f"{importer['step']}: no data are named yet"
+        told = {"text": text, "where": "", "hint": f"name {importer['params'][0]['name']}"}
+        problems.append({"level": "warning", "about": importer["params"][0]["name"], **told})
+    return problems
+
+
+def _command(directory: str | Path, wanted: Wanted) -> list[str]:
+    """Return the command line that makes the same project."""
+    command = ["staproj", "new", str(directory), "--template", wanted.template]
+    for key, value in wanted.data.items():
+        for pattern in [value] if isinstance(value, str) else value:
+            command += [f"--{key}", pattern]
+    command += ["--name", wanted.name] if wanted.name else []
+    for key, value in wanted.sets.items():
+        written = value if isinstance(value, str) else manifest_edit.in_toml(value)
+        command += ["--set", f"{key}={written}"]
+    return command
+
+
+def _check_place(layout: Layout) -> None:
     """Refuse a place where no project can be made, before anything is written."""
+    root = layout.root
+    if layout.manifest.exists():
+        raise ProjectError(
+            "there is a project already", where=str(layout.manifest), hint="choose another directory"
+        )
     if root.exists() and not root.is_dir():
         raise ProjectError("this is a file, not a directory", where=str(root), hint="give another name")
     above = next(parent for parent in (root, *root.parents) if parent.exists())
@@ -121,24 +250,19 @@ def _read_template(template: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _data_changes(layout: Layout, start: Manifest, data: Mapping[str, Any]) -> list[Change]:
+def _data_change(layout: Layout, start: Manifest, key: str, value: str | Sequence[str]) -> Change:
     """Put raw data into the step that imports it: the one whose parameters have these names."""
-    changes: list[Change] = []
-    graph = plan.build(start)
-    importers = [node for node in graph.nodes.values() if not node.spec.inputs]
-    for key, value in data.items():
-        for node in importers:
-            names = params.data_parameters(node.spec)
-            target = "stacks" if key == "movies" and "movies" not in names and "stacks" in names else key
-            if target in names:
-                stored = [_stored(layout, v) for v in ([value] if isinstance(value, str) else value)]
-                plain: Any = stored if not isinstance(value, str) else stored[0]
-                fits = params.parse_value(node.spec, target, plain, step=node.name)
-                changes.append(Change(("step", node.name, "params", target), fits))
-                break
-        else:
-            raise UsageError(f"no step of this template takes {key}", hint="use --set STEP.PARAM=VALUE")
-    return changes
+    for node in plan.build(start).nodes.values():
+        if node.spec.inputs:
+            continue
+        names = params.data_parameters(node.spec)
+        target = "stacks" if key == "movies" and "movies" not in names and "stacks" in names else key
+        if target in names:
+            stored = [_stored(layout, v) for v in ([value] if isinstance(value, str) else value)]
+            plain: Any = stored if not isinstance(value, str) else stored[0]
+            fits = params.parse_value(node.spec, target, plain, step=node.name)
+            return Change(("step", node.name, "params", target), fits)
+    raise UsageError(f"no step of this template takes {key}", hint="use --set STEP.PARAM=VALUE")
 
 
 def _stored(layout: Layout, pattern: str) -> str:
@@ -167,10 +291,10 @@ def _site_changes(start: Manifest) -> list[Change]:
     ]
 
 
-def _with_sets(layout: Layout, text: str, sets: Mapping[str, Any]) -> str:
+def _with_set(layout: Layout, text: str, key: str, value: Any) -> str:
     view = View.open(layout.root)
     view.__dict__["manifest"] = manifest.parse(text, str(layout.manifest))
-    return manifest_edit.apply(text, intent.changes_for(view, sets))
+    return manifest_edit.apply(text, intent.changes_for(view, {key: value}))
 
 
 def _check(text: str, where: str) -> None:

@@ -37,8 +37,8 @@ def matches(pattern: str, base: str | Path, most: int = 5) -> dict[str, Any]:
 
     Returns ``{"pattern", "count", "more", "bytes", "directory", "first", "last", "problem", "suggest",
     "patterns"}``. ``more``: counting stopped at ``count``. ``first`` (``most`` of them) and ``last``: names
-    below ``directory``, sorted. ``problem`` is empty where something matches. ``suggest``: patterns that would
-    match, as ``"/data/*.tif (41)"``; ``patterns``: the same as ``{"pattern", "count"}``.
+    below ``directory``, sorted. ``problem`` is empty where something matches. ``suggest``: patterns that
+    would match, as ``"/data/*.tif (41)"``; ``patterns``: the same as ``{"pattern", "count"}``.
     """
     text = pattern.strip()
     files, problem, more = _search(text, Path(base)) if text else ({}, "no file is named", False)
@@ -104,7 +104,8 @@ def completions(text: str, base: str | Path, most: int = 50) -> list[str]:
 def suggestions(text: str, base: str | Path, most: int = 8) -> list[dict[str, Any]]:
     """Return patterns that would match, the kinds of raw data first, as ``{"pattern", "count"}``.
 
-    Looks into the directory that ``text`` is or begins with, and into the first directories in it.
+    Looks into the directory that ``text`` is or begins with, and into the first directories in it. Other
+    files than raw data are told of only where ``text`` is that directory.
     """
     try:
         typed, directory = _deepest(text, Path(base))
@@ -120,6 +121,8 @@ def suggestions(text: str, base: str | Path, most: int = 8) -> list[dict[str, An
     except (OSError, ValueError):
         return []
     raw = [one for one in found if os.path.splitext(one["pattern"])[1].lower() in _RAW_SUFFIXES]  # noqa: PTH122
+    if not raw and _literal(typed).rstrip("/") != _literal(text).rstrip("/"):
+        return []
     return sorted(raw or found, key=lambda one: -one["count"])[:most]
 
 
@@ -165,6 +168,8 @@ def _why_nothing(pattern: str, base: Path) -> str:
     rest = os.path.relpath(full, directory).split(os.sep)  # noqa: PTH206
     if MAGIC.search(rest[0]):
         return f"no file matches ({len(entries)} names in {typed or directory})"
+    if rest[0] in entries:
+        return f"{rest[0]!r} in {typed or directory} is not a directory"
     close = difflib.get_close_matches(rest[0], list(entries), n=1, cutoff=0.6)
     what = "file or directory" if len(rest) == 1 else "directory"
     hint = f"; did you mean {close[0]!r}?" if close else ""

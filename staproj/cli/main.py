@@ -31,6 +31,12 @@ COMMANDS = (
         "Make a dataset with known truth, as a microscope session leaves it.",
     ),
     (START, "new", "begin:new", "Make a project directory from a template and your data."),
+    (
+        START,
+        "inspect",
+        "raw_data:inspect",
+        "Say what movies, stacks and mdoc files hold, and what is wrong, before they are imported.",
+    ),
     (START, "tui", "tui:tui", "Look at a project and work on it in the terminal (also over SSH)."),
     (WORK, "run", "execute:run", "Run what is missing or stale, up to a step."),
     (WORK, "rerun", "execute:rerun", "Run a step again with other parameters; the old run is kept."),
@@ -74,6 +80,7 @@ COMMANDS = (
     (SHARE, "migrate", "care:migrate", "Bring a project of an older staproj up to date."),
     (SHARE, "unlock", "care:unlock", "Show who holds the lock; break it if that process is gone."),
     (SHARE, "score", "try_out:score", "Compare a project of simulated data with the truth."),
+    (LEARN, "templates", "raw_data:templates", "List the templates of new projects, or show one."),
     (LEARN, "stages", "stages:stages", "List the stages, or explain one with all its parameters."),
     (LEARN, "help", "stages:help_topic", "Explain a topic, or a stage."),
 )

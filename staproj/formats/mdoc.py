@@ -27,6 +27,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _SECTION = re.compile(r"^\[\s*(ZValue|FrameSet|MontSection)\s*=\s*(-?\d+)\s*\]\s*$")
 _TITLE = re.compile(r"^\[?\s*T\s*=\s*(.*?)\s*\]?\s*$")
 _AXIS = re.compile(r"tilt\s*axis\s*angle\s*=\s*([-+]?\d+(?:\.\d*)?)", re.IGNORECASE)
+_BINNING = re.compile(r"binning\s*=\s*(\d+(?:\.\d*)?)", re.IGNORECASE)
 _DATE = re.compile(r"^(\d{1,2})-([A-Za-z]{3})-(\d{2}|\d{4})\s+(\d{1,2}):(\d{2}):(\d{2})$")
 _STEM_SUFFIXES = (
     ".mdoc",
@@ -116,6 +117,13 @@ class Mdoc:
         values = [self.sections[0].number_of("PixelSpacing") if self.sections else None]
         values.append(_first_number(self.header.get("PixelSpacing", "")))
         return next((value for value in values if value), None)
+
+    @property
+    def binning(self) -> float | None:
+        """Binning of that image against the pixels of the camera (0.5: super-resolution)."""
+        written = self.sections[0].number_of("Binning") if self.sections else None
+        titles = [_BINNING.search(title) for title in self.titles]
+        return written or next((float(found.group(1)) for found in titles if found), None)
 
     @property
     def image_size_xy(self) -> tuple[int, int] | None:

@@ -82,7 +82,12 @@ def rewrite(path: Path, transform: Callable[[str], str]) -> str:
 def describe(change: Change) -> str:
     """Say a change as one would write it."""
     where = ".".join(change.keys)
-    return f"remove {where}" if change.value is None else f"{where} = {_inline(change.value).as_string()}"
+    return f"remove {where}" if change.value is None else f"{where} = {in_toml(change.value)}"
+
+
+def in_toml(value: Any) -> str:
+    """Return a value as it is written in the manifest, on one line."""
+    return str(_inline(value).as_string())
 
 
 def _set_plain(data: dict[str, Any], change: Change) -> None:

@@ -12,6 +12,7 @@ from staproj.api import Project
 from staproj.cli import diagnostics, output
 from staproj.cli.options import Json, Sets, parse_sets
 from staproj.errors import UsageError
+from staproj.report.raw_data import plan_lines
 
 
 def new(
@@ -29,13 +30,22 @@ def new(
     gain: Annotated[str | None, Parameter(help="Gain reference.")] = None,
     name: Annotated[str | None, Parameter(help="Name of the project; that of the directory without.")] = None,
     sets: Sets = None,
+    dry_run: Annotated[
+        bool, Parameter(negative="", help="Check everything and say what would be made; write nothing.")
+    ] = False,
     json: Json = False,
-) -> None:
+) -> int:
     """Make a project directory from a template and your data. Nothing is copied or computed."""
     if directory is None or template is None:
         templates = Project.templates()
         listed = "; ".join(f"{key}: {text}" for key, text in templates.items())
         raise UsageError("a directory and --template are needed", hint=f"templates: {listed}")
+    if dry_run:
+        from staproj.api.create import plan_new
+
+        plan = plan_new(directory, template, movies, mdoc, gain, name, parse_sets(sets))
+        output.emit(plan, plan_lines(plan), as_json=json)
+        return 0 if plan["ok"] else UsageError.exit_code
     made = Project.create(
         directory,
         template,
@@ -53,3 +63,4 @@ def new(
     ]
     output.emit(data, lines, as_json=json)
     diagnostics.warn(made.notes())
+    return 0
