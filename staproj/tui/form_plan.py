@@ -74,7 +74,7 @@ def status_words(
     scope = f"all {len(whole.work)} steps" if len(whole.work) > 1 else f"step {whole.work[0]}"
     if marked:
         extra = [name for name in plan.work if name not in marked]
-        needs = f", with {', '.join(extra)}, which they need" if extra else ""
+        needs = f", and what is needed for that: {', '.join(extra)}" if extra else ""
         scope = f"{', '.join(marked)} only{needs}"
     elif until:
         scope = f"up to {until}: {len(plan.work)} of {len(whole.work)} steps"

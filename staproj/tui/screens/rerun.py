@@ -155,8 +155,8 @@ class RerunScreen(Writing):
         return [
             "Space marks the tilt series for which the values are meant: only they are computed anew, the "
             "others stay as they are. Without marks values hold for all. Enter means one alone.",
-            "x takes the values of its own away from the one under the cursor (or those marked): then those of "
-            "the step hold for it again.",
+            "x takes the values of its own away from the one under the cursor (or those marked), so that "
+            "those of the step hold for it again.",
         ]
 
     def _judge(self) -> None:
