@@ -8,7 +8,7 @@ DEMO ?= demo-project
 TEST_WORKERS ?= 2
 ONE_THREAD := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: setup demo test check lint types arch fmt bench bench-engine wheel clean
+.PHONY: setup demo test check lint types arch fmt bench bench-engine bench-terminal screenshots wheel clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -19,6 +19,8 @@ help:
 	@echo "make setup   only make $(VENV) with staproj in it"
 	@echo "make bench   time the kernels;  make fmt   format;  make clean   remove what make made"
 	@echo "make bench-engine   measure the engine on 10 000 runs against its marks: docs/engine-numbers.md"
+	@echo "make bench-terminal   the same for the terminal interface: docs/terminal-numbers.md"
+	@echo "make screenshots   draw the main screens of the project that make demo made: docs/screens/"
 
 setup: $(STAMP)
 
@@ -57,6 +59,13 @@ bench: setup
 
 bench-engine: setup
 	$(ONE_THREAD) $(BIN)/python -m tests.trials.engine_numbers --write docs/engine-numbers.md
+
+bench-terminal: setup
+	$(ONE_THREAD) $(BIN)/python -m tests.trials.tui_numbers --write docs/terminal-numbers.md
+
+screenshots: setup
+	@test -e $(DEMO)/staproj.toml || { echo "there is no project $(DEMO): make demo first" >&2; exit 2; }
+	$(ONE_THREAD) $(BIN)/python -m tests.trials.screenshots $(DEMO) docs/screens
 
 wheel: setup
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

@@ -101,8 +101,13 @@ class Tmux:
 
     def ended(self) -> int | None:
         """Return the exit code of the program, None as long as it runs (-9 where it was killed)."""
-        dead, code, signal = self._ask("#{pane_dead},#{pane_dead_status},#{pane_dead_signal}").split(",")
-        return None if dead != "1" else int(code) if code else -int(signal or 0)
+        asked = "#{pane_dead},#{pane_dead_status},#{pane_dead_signal}"
+        if self._ask(asked) == "1,,":
+            self._tmux("run-shell", "true")  # tmux may have missed the end; that of another child wakes it
+        dead, code, signal = self._ask(asked).split(",")
+        if dead != "1" or not code + signal:
+            return None
+        return int(code) if code else -int(signal)
 
     def kill(self) -> None:
         """End the server and what runs in it."""

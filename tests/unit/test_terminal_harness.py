@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import shutil
 import sys
 import time
@@ -10,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests.screen_model import Model, Queries
 from tests.terminal import PtyApp, family, resident
 from tests.tmux import Tmux
+from tests.trials.screenshots import small
 
 RAW = "import os, sys, time, tty; tty.setraw(0); write = lambda data: os.write(1, data)\n"
 ECHO = RAW + "write(b'ready')\nwhile (key := os.read(0, 1)) != b'q': write(key * 1234)\n"
@@ -177,6 +181,29 @@ def test_a_textual_program_is_driven() -> None:
         assert b"\x1b[?2026;2$y" in app.answered
 
 
+def test_a_drawing_loses_nothing_that_is_seen() -> None:
+    """A drawing made small has the same words and bars of colour, and refers to nothing elsewhere."""
+    console = Console(
+        record=True, width=30, file=io.StringIO(), color_system="truecolor", force_terminal=True
+    )
+    console.print(
+        "[black on red]defocus[/] [bold black on red]2.8125 µm[/]  [u]  [/u]<&\nFSC 0.143 at 12.96 Å"
+    )
+    told = console.export_svg(title="a title", clear=False)
+    drawn = small(told)
+    words = ["".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg)) for svg in (told, drawn)]
+    assert "".join(words[0].replace("&#160;", " ").split()) == "".join(words[1].split())
+    assert "0.143" in drawn
+    assert len(drawn) < len(told) / 2
+    assert "http" not in drawn.replace("http://www.w3.org/2000/svg", "")
+    bars = [
+        re.findall(r'<rect fill="#cc555a" x="[\d.]+" y="[\d.]+" width="([\d.]+)"', svg)
+        for svg in (told, drawn)
+    ]
+    assert sum(map(float, bars[0])) == pytest.approx(sum(map(float, bars[1])), abs=0.1)
+    assert len(bars[1]) < len(bars[0])
+
+
 @pytest.fixture(scope="module")
 def tmux(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tmux]:
     """Yield a tmux."""
@@ -210,7 +237,7 @@ def test_tmux_is_a_world_of_its_own(tmux: Tmux) -> None:
 
 def test_tmux_keeps_what_a_program_left(tmux: Tmux) -> None:
     """The window outlives its program, and tells how that ended: by itself, or killed."""
-    tmux.start("echo last words; exit 5")
+    tmux.start("echo last words; sleep 0.2; exit 5")
     tmux.wait_for("last words")
     _until(lambda: tmux.ended() == 5)
     tmux.start(["sleep", "60"])
