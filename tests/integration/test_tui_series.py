@@ -80,8 +80,9 @@ def test_one_line_a_tilt_series(root: Path, size: tuple[int, int]) -> None:
         assert list(screen.command()) == ["series"]
         assert "12 beads" in text  # of the first, below or beside
         await press(pilot, "j")
-        assert "few beads" in screen_text(pilot.app)
         assert "3 beads" in screen_text(pilot.app)
+        await press(pilot, "tab", "G")  # to the pane below, and its end
+        assert "TS_02: hand undecided" in screen_text(pilot.app)
 
     watch(root, scenario, size)
 

@@ -37,16 +37,16 @@ class SeriesScreen(ViewPictures):
 
     help_text = """
     One line a tilt series: views used, total exposure, residual of the alignment, defocus, thickness,
-    particles, and flags in few words; the pane says each in full. Left and right choose a column, s orders by
-    it, S turns the order, / filters, o opens the run that made the numbers of the column. Enter shows the
-    views of a series.
+    particles, and flags in few words; the pane below says each in full, tab goes there. Left and right choose
+    a column, s orders by it, S turns the order, / filters, o opens the run that made the numbers of the
+    column. Enter shows the views of a series.
 
     There space leaves a view out or keeps it; x leaves out all beyond a tilt, a keeps all, z takes the last
     change back. Nothing is written before ctrl+s: then staproj.toml says it for this tilt series alone, and
     the steps named below the list become stale. r asks to run them. esc goes back to the series.
     """
     DEFAULT_CSS = """
-    SeriesScreen #about { height: 6; border-top: solid ansi_bright_black; }
+    SeriesScreen #about { height: 7; border-top: solid ansi_bright_black; }
     SeriesScreen.-ascii #about { border-top: ascii ansi_bright_black; }
     SeriesScreen #detail { height: 1fr; }
     SeriesScreen.-picture #both { layout: horizontal; }
@@ -91,7 +91,6 @@ class SeriesScreen(ViewPictures):
         )
         views.display = False
         detail = TextPane(id="detail")
-        detail.can_focus = False
         about = Vertical(detail, PicturePane(id="picture"), id="about")
         yield Container(Container(series, views, id="lists"), about, id="both", classes="body")
 
