@@ -87,6 +87,12 @@ def curve(root: Path, run: str, name: str, item: str | None = None) -> dict[str,
     )
 
 
+def every(root: Path, run: str, name: str, item: str | None = None) -> list[dict[str, Any]]:
+    """Return the curves of one name, of one tilt series or of all that have it (none: an empty list)."""
+    found = [entry for entry in listing(root, run) if entry["name"] == name and item in (None, entry["item"])]
+    return [curve(root, run, name, entry["item"]) for entry in found]
+
+
 def _curves(record: RunRecord) -> Iterator[dict[str, Any]]:
     for item, part in record.items.items():
         for name, found in part.curves.items():

@@ -211,9 +211,9 @@ class StaScreen(Fetching, Screen[Any]):
 
     # ------------------------------------------------------------------------------------------- actions
     def action_back(self) -> None:
-        """Take a message, a filter or a search away; else go back to the screen before."""
+        """Take an error, a filter, a search or marks away; else go back to the screen before."""
         line = self.query_one(MessageLine)
-        if line.message:
+        if line.message and line.level == "error":
             line.say("")
             return
         focused = self.focused

@@ -257,7 +257,7 @@ class Copying(Choose):
 def help_lines(title: str, text: str, bindings: Iterable[tuple[Any, bool]]) -> list[Any]:
     """Return the help of a screen: what it shows, its keys, those of the pane in focus."""
     lines: list[Any] = [(title, looks.BOLD), ""]
-    lines += [line.strip() for line in text.strip().splitlines()] if text.strip() else []
+    lines += _paragraphs(text)
     own: dict[str, str] = {}
     for binding, _ in bindings:
         if not binding.description:
@@ -273,6 +273,17 @@ def help_lines(title: str, text: str, bindings: Iterable[tuple[Any, bool]]) -> l
     lines += ["", ("keys here", looks.BOLD)]
     lines += [f"  {key.ljust(width)}  {words}" for key, words in own.items()]
     return lines
+
+
+def _paragraphs(text: str) -> list[str]:
+    """Return text without the line ends of its source: a line ends where a sentence or paragraph ends."""
+    found: list[str] = []
+    for line in (line.strip() for line in text.strip().splitlines()):
+        if found and found[-1] and line and not found[-1].endswith((".", ":")):
+            found[-1] += f" {line}"
+        else:
+            found.append(line)
+    return found
 
 
 _SHORT = {

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 from textual import on
+from textual.app import SuspendNotSupported
 
 from staproj.api import drawings, pictures
+from staproj.report.pictures import best_style, shown_px
 from staproj.tui import run_rows
 from staproj.tui.base import StaScreen
 from staproj.tui.widgets.lines import LineList, Row
@@ -20,7 +25,6 @@ class Drawings(StaScreen):
     run: str
     item: str | None
     told: dict[str, Any] | None
-    tab: str  # type: ignore[assignment]
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,6 +65,13 @@ class Drawings(StaScreen):
         self._draw_curve(event.row)
         self.tell_place()
 
+    @on(LineList.Opened, "#curve-list")
+    @on(LineList.Opened, "#picture-list")
+    def enlarge(self, event: LineList.Opened) -> None:
+        """Give the drawing all of the screen, or the list its place again."""
+        event.list.toggle_class("-narrow")
+        self.say("enter brings the list back" if event.list.has_class("-narrow") else "")
+
     def _draw_curve(self, row: Row | None) -> None:
         if row is None:
             self.query_one(PlotPane).clear("this run recorded no curves")
@@ -88,10 +99,6 @@ class Drawings(StaScreen):
         """List the pictures and volumes, once."""
         if self._has_pictures or self.told is None:
             return
-        if not self._sealed():
-            self.query_one("#picture-list", LineList).set_rows([])
-            self.query_one(PicturePane).clear("pictures are there when the run is complete")
-            return
         root, run = self.project.root, self.run
         self.fetch(lambda: pictures.listing(root, run), self._list_pictures, name="pictures")
 
@@ -115,13 +122,16 @@ class Drawings(StaScreen):
             return
         root, run, data = self.project.root, self.run, row.data
         axis, section = self._axis, self._section
-        self.fetch(
-            lambda: pictures.picture(
-                root, run, data["name"], item=data.get("item"), axis=axis, section=section
-            ),
-            self._show_picture,
-            name="picture",
-        )
+        room = self.query_one(PicturePane).size
+
+        def work() -> dict[str, Any]:
+            most = max(shown_px(1, 1, max(room.width, 20), max(room.height - 1, 10)))
+            item = data.get("item")
+            return pictures.picture(
+                root, run, data["name"], item=item, axis=axis, section=section, max_px=most
+            )
+
+        self.fetch(work, self._show_picture, name="picture")
 
     def _show_picture(self, found: dict[str, Any]) -> None:
         self._picture = found
@@ -151,6 +161,23 @@ class Drawings(StaScreen):
         if self._picture is not None and self._picture.get("n_sections", 1) > 1:
             self._axis, self._section = axis, None
             self._draw_picture(self.query_one("#picture-list", LineList).row)
+
+    def action_picture_outside(self) -> None:
+        """Draw the picture with the graphics of the terminal itself (kitty, sixel), if it has any."""
+        look = self.sta.look
+        style = best_style(os.environ, terminal=True, has_unicode=look.unicode)
+        if style not in ("kitty", "sixel"):
+            self.say(
+                "this terminal is not known to draw pictures (kitty, sixel); half blocks are all there is"
+            )
+            return
+        words = [*self.picture_command(), "--style", style, "-C", str(self.project.root)]
+        try:
+            with self.app.suspend():
+                subprocess.run([sys.executable, "-P", "-m", "staproj", *words], check=False)
+                input("enter goes back")
+        except (SuspendNotSupported, EOFError):
+            self.say("pictures cannot be drawn from here", "warning")
 
     def picture_command(self) -> list[str]:
         """Return the command that draws the picture under the cursor."""

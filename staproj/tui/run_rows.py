@@ -140,15 +140,9 @@ def file_rows(told: Mapping[str, Any]) -> list[Row]:
             source = f"{use['run']} ({use['step']}.{use['port']})"
             cells: tuple[Cell, ...] = (name, "", use["kind"], _short(value), source)
             rows.append(Row(f"in:{port}:{item}", cells, {"run": use["run"], "digest": value}))
-    for pattern, entry in (told["data"] or {}).items():
-        count = f"{len(entry.get('files', ()))} files"
-        rows.append(
-            Row(
-                f"raw:{pattern}",
-                ("in: raw data", count, "raw", _short(entry.get("digest")), pattern),
-                {"digest": entry.get("digest"), "files": entry.get("files", ())},
-            )
-        )
+    for pattern, digest in (told["data"] or {}).items():
+        cells = ("in: raw data", "", "raw", _short(digest), pattern)
+        rows.append(Row(f"raw:{pattern}", cells, {"digest": digest, "pattern": pattern}))
     for entry in told.get("files") or ():
         gone = " (deleted in a clean-up)" if entry.get("cleared") else ""
         cells = (
@@ -180,7 +174,11 @@ def file_lines(row: Row, directory: str) -> list[str]:
     lines = [f"digest  {data.get('digest')}"]
     if data.get("run"):
         lines.append(f"made by {data['run']}")
-    lines += [f"  {entry[0]}  {entry[1]}" for entry in data.get("files", ())]
+    if data.get("pattern"):
+        lines += [
+            f"pattern {data['pattern']}",
+            "the tab record lists what each step read (staproj show --provenance)",
+        ]
     return lines
 
 

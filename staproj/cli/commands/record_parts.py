@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from staproj.api import Project
+from staproj.api import Project, drawings
 from staproj.cli import output
 from staproj.errors import UsageError
 from staproj.report.plots import plot
@@ -25,21 +25,14 @@ def show_part(
 ) -> None:
     """Print one curve or table of a run, of one tilt series or of all that have it."""
     record = project.record(run)
+    check_item(item, record.items)
     data: dict[str, Any] = {}
     lines: list[str] = []
-    check_item(item, record.items)
+    if curve is not None:
+        found = drawings.every(project.root, record.run, curve, item)
+        data, lines = _curves(record.run, record.step, curve, found)
     parts = {name: part for name, part in record.items.items() if item is None or name == item}
     for name, part in parts.items():
-        if curve is not None and curve in part.curves:
-            found = part.curves[curve]
-            data[name or ""] = {
-                "x": found.x,
-                "y": found.y,
-                "x_label": found.x_label,
-                "y_label": found.y_label,
-            }
-            lines += [f"{record.run} {name or record.step}: {curve}"]
-            lines += [*plot(list(found.x), list(found.y), x_label=found.x_label, y_label=found.y_label), ""]
         if table is not None and table in part.tables:
             columns = {key: values.tolist() for key, values in part.tables[table].items()}
             data[name or ""] = columns
@@ -50,11 +43,29 @@ def show_part(
     if not data:
         kind, wanted = ("curve", curve) if curve else ("table", table)
         has = sorted({n for p in parts.values() for n in (p.curves if curve else p.tables)})
+        more = (
+            "; also columns of its tables, as TABLE.COLUMN"
+            if curve and any(p.tables for p in parts.values())
+            else ""
+        )
         raise UsageError(
             f"{record.run} has no {kind} {wanted!r}" + (f" for {item!r}" if item else ""),
-            hint=f"it has {', '.join(families(has))}" if has else f"this run has no {kind}s",
+            hint=(f"it has {', '.join(families(has))}" if has else f"this run has no {kind}s") + more,
         )
     output.emit({"run": record.run, "curve": curve, "table": table, "items": data}, lines, as_json=as_json)
+
+
+def _curves(
+    run: str, step: str, name: str, found: Iterable[Mapping[str, Any]]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return curves of one name as data and as drawings."""
+    data: dict[str, Any] = {}
+    lines: list[str] = []
+    for one in found:
+        data[one["item"] or ""] = {key: one[key] for key in ("x", "y", "x_label", "y_label")}
+        lines += [f"{run} {one['item'] or step}: {name}"]
+        lines += [*plot(one["x"], one["y"], x_label=one["x_label"], y_label=one["y_label"]), ""]
+    return data, lines
 
 
 def list_pictures(project: Project, run: str, *, item: str | None, as_json: bool) -> None:

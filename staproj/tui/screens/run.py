@@ -36,13 +36,15 @@ class RunScreen(Tabbed, RunLog, Drawings, RunActions):
     files: inputs, raw data and outputs with sizes and digests. items: each tilt series; enter confines log,
     curves and pictures to it, backspace takes that back. log: follows while the run goes on, / searches.
     curves: FSC, drift, residuals, defocus, CTF fits, histograms, directions of particles. pictures: previews
-    and sections of maps, tomograms and stacks; , and . move through sections, x b z look along other axes.
+    and sections of maps, tomograms and stacks; , and . move through sections, x b z look along other axes;
+    enter gives curve or picture the whole screen.
     record: software, machine, digests, command. notes: n writes one, * rates, t tags.
     """
     DEFAULT_CSS = """
-    RunScreen .side { width: 26; }
     RunScreen #curve-list, RunScreen #picture-list { width: 26; }
     RunScreen.-wide #curve-list, RunScreen.-wide #picture-list { width: 44; }
+    RunScreen #curve-list.-narrow, RunScreen #picture-list.-narrow { width: 1; }
+    RunScreen.-wide #curve-list.-narrow, RunScreen.-wide #picture-list.-narrow { width: 1; }
     RunScreen #panes { height: 1fr; }
     RunScreen #panes > * { height: 1fr; }
     """
@@ -54,6 +56,7 @@ class RunScreen(Tabbed, RunLog, Drawings, RunActions):
         Binding("f", "follow", "follow the log, or not", show=False),
         Binding("comma", "section(-1)", "section before", show=False),
         Binding("full_stop", "section(1)", "next section", show=False),
+        Binding("v", "picture_outside", "picture in the terminal's own graphics (kitty, sixel)", show=False),
         Binding("x", "axis('x')", "sections across x", show=False),
         Binding("z", "axis('z')", "sections across z", show=False),
         Binding("b", "axis('y')", "sections across y", show=False),
@@ -117,7 +120,7 @@ class RunScreen(Tabbed, RunLog, Drawings, RunActions):
         def work() -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any]]:
             told = project.show(run)
             why = project.why(run) if told["state"] == "sealed" else {}
-            previous = why.get("previous") or told.get("previous")
+            previous = why.get("previous")
             before = project.show(previous) if previous else None
             return told, before, why
 

@@ -54,7 +54,7 @@ class Row:
         return " ".join([*(c if isinstance(c, str) else c[0] for c in self.cells), self.search]).lower()
 
 
-class LineList(ScrollView, can_focus=True):
+class LineList(ScrollView, can_focus=True, inherit_bindings=False):
     """Rows with a cursor, marks, a filter and an order.
 
     ``j k g G`` and arrows move, ``space`` marks, ``enter`` opens (:class:`Opened`), moving says

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.segment import Segment
 from textual import events
@@ -12,12 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from staproj.tui import look as looks
+from staproj.tui.base import StaScreen
 from staproj.tui.widgets.bars import Line
-
-if TYPE_CHECKING:
-    from staproj.tui.base import StaScreen as _Base
-else:
-    _Base = object
 
 
 class TabLine(Line):
@@ -69,7 +65,7 @@ class TabLine(Line):
                 return
 
 
-class Tabbed(_Base):
+class Tabbed(StaScreen):
     """Keys for a screen with a :class:`TabLine`; :meth:`show_tab` does the rest."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -21,7 +21,7 @@ Line = str | tuple[str, Style]
 MOST_LINES = 200_000
 
 
-class TextPane(ScrollView, can_focus=True):
+class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
     """Text that is read line by line.
 
     ``wrap`` folds long lines at the width of the pane; else ``h`` and ``l`` move sideways. With
