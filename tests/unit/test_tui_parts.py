@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from rich.cells import cell_len
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult  # noqa: TID253 - a test of widgets
 
 from staproj.tui import gather, run_rows
 from staproj.tui.look import Look, of_terminal
