@@ -153,7 +153,7 @@ def test_several_values_are_variants() -> None:
 
 
 def test_a_form_that_starts_from_a_run_has_its_values() -> None:
-    """Values of an old run stand beneath; against the manifest all of them count, for the rerun only edits."""
+    """Values of an old run stand beneath; the manifest gets all that differs, a rerun what was typed."""
     made = Form("ctf", "r0003")
     made.take(
         resolved("ctf", last={}),
@@ -319,7 +319,7 @@ def plan(actions: dict[str, str], work: list[str], **more: Any) -> Plan:
 
 
 def test_a_plan_shows_what_is_to_run_and_what_of_it_is_meant() -> None:
-    """Fresh steps are left out; steps outside the chosen part are not ticked; what nobody knows is a question."""
+    """Fresh steps are left out, steps outside the chosen part not ticked; what nobody knows is a "?"."""
     actions = {"a": "fresh", "b": "run", "c": "run", "d": "kept"}
     whole = plan(actions, ["b", "c"])
     part = plan({"b": "run"}, ["b"])
