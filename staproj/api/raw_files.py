@@ -22,7 +22,7 @@ from staproj.project.patterns import MAGIC, search_files
 MOST_FILES = 100_000
 """A count goes no further: "more than 100000"."""
 MOST_SECONDS = 2.0
-_MOST_NAMES = 20_000
+_MOST_NAMES = 200_000
 _MOST_DIRECTORIES = 20
 _NAMES_SECONDS = 0.7
 _RAW_SUFFIXES = (
@@ -202,7 +202,7 @@ def _by_suffix(typed: str, entries: dict[str, bool]) -> list[dict[str, Any]]:
 
 
 def _entries(directory: str) -> tuple[dict[str, bool], str]:
-    """Return ``{name: is it a directory}``, of a big directory the first thousands, and what went wrong.
+    """Return ``{name: is it a directory}``, of a huge directory the first names, and what went wrong.
 
     Names that no text file can hold (not UTF-8) are left out.
     """
