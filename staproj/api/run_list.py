@@ -18,7 +18,7 @@ def run_list(layout: Layout, step: str | None = None) -> list[dict[str, Any]]:
         If there is no such step.
     """
     rows = index.rows(layout)
-    heads = _heads(layout, rows)
+    heads = current_heads(layout, rows)
     if step is not None:
         rows = [row for row in rows if row.step == step]
         if not rows:
@@ -42,8 +42,8 @@ def run_list(layout: Layout, step: str | None = None) -> list[dict[str, Any]]:
     ]
 
 
-def _heads(layout: Layout, rows: Sequence[index.Row]) -> set[str]:
-    """Return the runs that stand for their steps (:func:`versions.current_heads`) without listing again."""
+def current_heads(layout: Layout, rows: Sequence[index.Row]) -> set[str]:
+    """Return the runs that stand for their steps, as :func:`versions.current_heads` does, from rows."""
     version = versions.latest(layout)
     heads = dict(version.heads) if version else {}
     for row in rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,9 @@ def lineage(
     cost: Annotated[bool, Parameter(negative="", help="Sum wall and CPU time of the whole chain.")] = False,
     dot: Annotated[bool, Parameter(negative="", help="Print the chain as a graph for Graphviz.")] = False,
     mermaid: Annotated[bool, Parameter(negative="", help="Print the chain as a Mermaid flow chart.")] = False,
+    down: Annotated[
+        bool, Parameter(negative="", help="Say what was made from it, not what made it.")
+    ] = False,
     project: ProjectDir = None,
     json: Json = False,
 ) -> None:
@@ -33,6 +37,11 @@ def lineage(
     """
     if not paths:
         raise UsageError("which file?", hint="staproj lineage FILE ..., or a run or step")
+    if down:
+        if cost or dot or mermaid:
+            raise UsageError("--down goes with --json only", hint="leave out --cost, --dot and --mermaid")
+        _emit_what_came_of(paths, project, as_json=json)
+        return
     found = [_told(path, project, cost=cost) for path in paths]
     lines: list[str] = []
     for told in found:
@@ -46,16 +55,45 @@ def lineage(
     output.emit(found if len(found) > 1 else found[0], lines, as_json=json)
 
 
+def _emit_what_came_of(paths: Sequence[str], project: Path | None, *, as_json: bool) -> None:
+    """Print what was made from runs, or from the runs that made files."""
+    from staproj.api.graph import graph
+    from staproj.report.graph import graph_lines
+
+    found = []
+    for path in paths:
+        root = _project_of(path, project)
+        told = what_made(path, root)
+        if told.get("raw_data"):
+            readers = [use["run"] for use in told["read_by"]]
+            raise UsageError("this is raw data", where=path, hint=f"it was read by {', '.join(readers)}")
+        home = _home_of(path, root)
+        if told.get("source") == "sidecar" or home is None:
+            raise UsageError(
+                "this file was exported; what was made from its run stands in its project",
+                where=path,
+                hint=f"there: staproj lineage {told.get('run') or 'RUN'} --down",
+            )
+        found.append(graph(home, told["run"]))
+    lines = [line for one in found for line in [*graph_lines(one), ""]][:-1]
+    output.emit(found if len(found) > 1 else found[0], lines, as_json=as_json, fit=True)
+
+
+def _home_of(path: str, root: Path | None) -> Path | None:
+    """Return the project that a file lies in, else the one that was asked."""
+    if Path(path).exists():
+        try:
+            return Project.open(Path(path).resolve().parent).root
+        except ProjectError:
+            return root
+    return root
+
+
 def _told(path: str, project: Path | None, *, cost: bool) -> dict[str, Any]:
     root = _project_of(path, project)
     told = what_made(path, root)
     if cost and told.get("run") and told.get("source") != "sidecar":
-        home = root
-        if Path(path).exists():
-            try:
-                home = Project.open(Path(path).resolve().parent).root
-            except ProjectError:
-                home = root
+        home = _home_of(path, root)
         if home is not None:
             told["cost"] = Project(home).provenance.cost(told["run"])
     return told
