@@ -129,7 +129,7 @@ class RerunScreen(Writing):
         items = self.resolved["items"]
         self.list_of("series").set_rows(forms.series_rows(items, self.own, form) if items else [])
         words, level = forms.status_words(form, len(items))
-        if level != "error" and (problem := self.judged.get("problem") or self.resolved["problem"]):
+        if level != "error" and (problem := self.judged.get("problem", self.resolved["problem"])):
             words, level = problem, "error"
         self.query_one("#status", SayLine).tell(words, level)
         lines = preview_lines(form, {**self.judged, "room": self.room}, self.command())
