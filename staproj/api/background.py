@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ ACTIVE = ("starting", "running", "unreachable")
 ENDED = ("done", "failed", "cancelled", "interrupted")
 SERVE = "_background"
 KEPT = 50
-_TAIL_BYTES = 1 << 18
+_TAIL_BYTES = 1 << 17
 _START_TIMEOUT_S = 60.0
 _LOOK_EVERY_S = 0.5
 _TOUCH_EVERY_S = 10.0
@@ -67,10 +67,16 @@ class Background:
         _launch(self.layout, found)
         return found.id
 
-    def all(self, newest: int | None = None) -> list[dict[str, Any]]:
-        """Return the commands, newest first, as :meth:`describe` tells them."""
+    def all(
+        self, newest: int | None = None, known: Mapping[str, dict[str, Any]] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the commands, newest first, as :meth:`describe` tells them.
+
+        ``known`` holds by name what was told before of those that have ended: they are not read again.
+        """
         numbers = list(reversed(task_numbers(self.layout)))[:newest]
-        return [self.describe(task(self.layout, number).id) for number in numbers]
+        names = [task(self.layout, number).id for number in numbers]
+        return [(known or {}).get(name) or self.describe(name) for name in names]
 
     def active(self) -> list[str]:
         """Return the names of those that go on, newest first."""

@@ -1,11 +1,15 @@
-"""The log of a run, read from its end: a log may be larger than memory."""
+"""Logs of runs and jobs, read from their end: a log may be larger than memory."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from staproj.errors import StaprojError
 from staproj.project import reading
-from staproj.project.layout import RunDir
+from staproj.project.layout import Layout, RunDir
 
 MAX_BYTES = 16 << 20
+MAX_JOB_BYTES = 1 << 18
 
 
 def read_log(run: RunDir, start: int | None = None) -> tuple[str, int]:
@@ -31,3 +35,14 @@ def read_log(run: RunDir, start: int | None = None) -> tuple[str, int]:
     text = raw.decode("utf-8", "replace")
     left_out = f"... {first - begin} bytes left out; all of it is in {run.log}\n" if first > begin else ""
     return left_out + text, first + len(raw)
+
+
+def job_log(root: Path, job: str) -> list[str]:
+    """Return the last lines that the processes of a job wrote, besides the logs of its runs."""
+    from staproj.engine.jobs import record
+
+    try:
+        raw, _ = reading.read_end(record.find(Layout(root), job).log, MAX_JOB_BYTES)
+    except (OSError, StaprojError):
+        return []
+    return raw.decode("utf-8", "replace").splitlines()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,16 +20,14 @@ from staproj.cli import diagnostics
 from staproj.cli.main import main
 from staproj.errors import StorageError, UsageError
 from staproj.project.taskdir import task
+from tests.integration.slow_archive import slow_archive
 
 
 @pytest.fixture
 def slow(done: Project) -> Iterator[Project]:
     """Return a project whose archive takes a while: a large file of zeros."""
-    with (done.root / "large.bin").open("wb") as handle:
-        handle.truncate(6 << 30)
-    yield done
-    for path in done.root.parent.glob("a.tar.part*"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with slow_archive(done.root):
+        yield done
 
 
 def test_an_archive_is_written_in_the_background(done: Project) -> None:

@@ -1,0 +1,95 @@
+"""Commands in the background: looked at once a second while one goes on and the screen is on top."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from staproj.api.background import ACTIVE, ENDED, Background
+
+if TYPE_CHECKING:
+    from staproj.tui.base import StaScreen as _Base
+else:
+    _Base = object
+
+LOOK_EVERY_S = 1.0
+NEWEST = 20
+
+
+class TaskWatch(_Base):
+    """A screen that shows archives, exports, checks and proofs that go on."""
+
+    def _init_tasks(self) -> None:
+        self.tasks: list[dict[str, Any]] = []
+        self._task_timer = False
+
+    def show_tasks(self) -> None:
+        """Show :attr:`tasks`: they have changed."""
+
+    def task_ended(self, task: dict[str, Any]) -> None:
+        """Hear of a command that went on a moment ago and does not any more."""
+
+    def load_tasks(self) -> None:
+        """Look at what goes on in the background."""
+        found = Background(self.project.root)
+        known = {task["task"]: task for task in self.tasks if task["state"] in ENDED}
+        self.fetch(lambda: found.all(NEWEST, known), self._tasks_seen, name="tasks")
+
+    def _tasks_seen(self, tasks: list[dict[str, Any]]) -> None:
+        went_on = {task["task"] for task in self.tasks if task["state"] in ACTIVE}
+        if tasks != self.tasks:
+            self.tasks = tasks
+            self.show_tasks()
+            for task in tasks:
+                if task["task"] in went_on and task["state"] in ENDED:
+                    self.task_ended(task)
+        if any(task["state"] in ("starting", "running") for task in tasks) and not self._task_timer:
+            self._task_timer = True
+            self.set_timer(LOOK_EVERY_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._task_timer = False
+        if self.app.screen is self:
+            self.load_tasks()
+
+    def on_screen_resume(self) -> None:
+        """Look again when the screen comes back to the top."""
+        if self.is_mounted:
+            self.load_tasks()
+
+    def start_task(self, words: Sequence[str], outcome: str = "") -> None:
+        """Begin a command in the background; it goes on when the person leaves."""
+        if self.sta.refuse_read_only():
+            return
+        found = Background(self.project.root)
+
+        def begun(name: str) -> None:
+            self.sta.did(list(words), f"{name} has begun, it goes on when you leave{outcome}")
+            self.load_tasks()
+
+        self.fetch(lambda: found.start(words), begun, name="start task")
+
+    def cancel_task(self, task: dict[str, Any]) -> None:
+        """Ask, then stop a command."""
+        name = task["task"]
+        found = Background(self.project.root)
+        if task["state"] in ENDED:
+            self.say(f"{name} does not go on: it is {task['state']}")
+            return
+        if self.sta.refuse_read_only():
+            return
+
+        def asked(told: dict[str, Any]) -> None:
+            self.sta.did(["background", name, "--cancel"], f"{name} was asked to stop")
+            self.load_tasks()
+
+        self.sta.confirm(
+            f"stop {name}?",
+            [
+                f"staproj {' '.join(task['command'])}",
+                "It stops as with Ctrl-C; an archive keeps what is written, so that it can go on.",
+            ],
+            "stop it",
+            lambda: self.fetch(lambda: found.cancel(name), asked, name="cancel task"),
+            command=["background", name, "--cancel"],
+        )
