@@ -109,7 +109,7 @@ def _step_row(
         (sign, style),
         f"{fold} {step['step']}",
         (SHORT_STATE.get(state, state), style),
-        step["run"] or "-",
+        step["run"] or step["latest"] or "-",
         age(head.get("created")),
         short_size(head.get("bytes")),
         words,

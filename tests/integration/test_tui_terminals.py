@@ -41,7 +41,7 @@ def test_the_interface_killed_while_a_run_goes_on_harms_nothing(slow: Terminal, 
         tmux.start([*STAPROJ, "tui", str(slow.root)], settings(slow))
         tmux.wait_for("pipeline", "never run")
         tmux.keys("R")
-        tmux.wait_for("run", "import", "mean")
+        tmux.wait_for("run what is to run", "R runs all 3 steps")
         tmux.keys("C-s")
         slow.begun("TS_01")
         tmux.wait_for("1 running")
@@ -49,7 +49,7 @@ def test_the_interface_killed_while_a_run_goes_on_harms_nothing(slow: Terminal, 
         until(lambda: tmux.ended() is not None)
         assert slow.job()["state"] == "running"
         tmux.start([*STAPROJ, "tui", str(slow.root)], settings(slow))
-        tmux.wait_for("1 running", "TS_01")
+        tmux.wait_for("1 running", "r0002")
         slow.go()
         tmux.wait_for("all 3 fresh", timeout_s=30)
         assert set(slow.states().values()) == {"fresh"}
@@ -64,7 +64,7 @@ def test_a_lost_connection_ends_the_interface_only(slow: Terminal, tmp_path: Pat
         tmux.start([*STAPROJ, "tui", str(slow.root)], settings(slow))
         tmux.wait_for("never run")
         tmux.keys("R")
-        tmux.wait_for("import", "mean")
+        tmux.wait_for("run what is to run", "R runs all 3 steps")
         tmux.keys("C-s")
         slow.begun("TS_01")
     assert slow.job()["state"] == "running"
@@ -93,6 +93,7 @@ def test_it_works_in_terminals_of_all_kinds(done: Project, term: str, more: dict
         app.send("?")
         app.wait_for("keys here")
         app.send("esc")
+        app.wait_for("all keys")
         app.send("enter")
         app.wait_for("summary")
         app.send("q")
