@@ -26,6 +26,7 @@ LABELS = {
     "note": "note",
     "keep_going": "keep going",
     "force": "force",
+    "until": "variants up to",
 }
 HELP = {
     "where": "A job on this machine: a process of its own that goes on when you leave. No other exists yet.",
@@ -37,12 +38,13 @@ HELP = {
     "note": "Why, in your words; it is kept with the run and shown in every list.",
     "keep_going": "After a step has failed, go on with those that do not need it.",
     "force": "Begin although the disk or the memory may not hold it; that is noted with the run.",
+    "until": "Variants are copies of the step and of all that depends on it, up to this step.",
 }
 
 
 def names(*, run: bool) -> tuple[str, ...]:
     """Return what can be chosen; ``run``: for several steps, where one may fail and the others go on."""
-    return tuple(name for name in LABELS if run or name != "keep_going")
+    return tuple(name for name in LABELS if name != "until" and (run or name != "keep_going"))
 
 
 def text_of(how: How, name: str) -> str:
@@ -118,6 +120,13 @@ def rows(how: How, room: Mapping[str, Any] | None, look: Look, *, run: bool) -> 
         style = looks.PLAIN if usual else looks.WARN
         found.append(Row(name, (sign, LABELS[name], (value or "-", style), (words, looks.DIM))))
     return found
+
+
+def until_row(until: str | None, look: Look) -> Row:
+    """Return the row that says up to which step variants go."""
+    sign = (look.sign("differs"), looks.WARN) if until else " "
+    value = (until or "the end", looks.WARN if until else looks.PLAIN)
+    return Row("until", (sign, LABELS["until"], value, ("of all that depends on it", looks.DIM)))
 
 
 def _beside(name: str, how: How, room: Mapping[str, Any] | None) -> str:

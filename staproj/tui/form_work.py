@@ -19,7 +19,7 @@ from staproj.tui import form_how
 from staproj.tui import look as looks
 from staproj.tui.base import StaScreen
 from staproj.tui.widgets.bars import Line
-from staproj.tui.widgets.lines import LineList
+from staproj.tui.widgets.lines import LineList, Row
 from staproj.tui.widgets.tabs import Tabbed
 from staproj.tui.widgets.text_pane import TextPane
 
@@ -114,7 +114,11 @@ class WorkForm(Tabbed, StaScreen):
     def show_how(self) -> None:
         """Bring the tab up to date."""
         rows = form_how.rows(self.how, self.room, self.sta.look, run=self.for_run)
-        self.list_of("how").set_rows(rows)
+        self.list_of("how").set_rows([*rows, *self.more_how()])
+
+    def more_how(self) -> list[Row]:
+        """Return further rows of the tab."""
+        return []
 
     def how_help(self) -> list[Any]:
         """Return what the line under the cursor means."""
@@ -166,10 +170,10 @@ class WorkForm(Tabbed, StaScreen):
     def turn_how(self, by: int) -> None:
         """Take the next choice of the line under the cursor, or a number one larger."""
         row = self.list_of("how").row
-        if row is not None and row.key not in ("where", "when", "note"):
+        if row is not None and row.key not in ("where", "when", "note", "until"):
             self._put_how(form_how.turned(self.how, row.key, by))
         elif row is not None:
-            self.say("enter types it" if row.key == "note" else form_how.HELP[row.key])
+            self.say("enter changes it" if row.key in ("note", "until") else form_how.HELP[row.key])
 
     def action_note(self) -> None:
         """Write the note that is kept with the run."""

@@ -229,6 +229,31 @@ def test_several_values_make_variants(done: Project, size: tuple[int, int]) -> N
 
 
 @both_sizes
+def test_variants_go_as_far_as_asked(done: Project, size: tuple[int, int]) -> None:
+    """With several values the tab how says up to which step the copies go; that alone is computed."""
+
+    async def scenario(pilot: Any) -> None:
+        screen = await shown(pilot, step="again")
+        await press(pilot, "3")
+        assert "variants up to" not in screen_text(pilot.app)
+        await press(pilot, "1")
+        await typed(pilot, "4,5")
+        await press(pilot, "3", "G", "right")
+        assert "enter changes it" in message(pilot)
+        await press(pilot, "enter", "j", "enter")
+        assert screen.until == "again"
+        assert list(screen.command())[-2:] == ["--until", "again"]
+        assert "; copies again" in preview(pilot)
+        assert "mean" not in preview(pilot)
+        await press(pilot, "R")
+        await until(pilot, lambda: isinstance(pilot.app.screen, PipelineScreen))
+        await ended(pilot, done)
+        assert [step["copy"] for one in done.variants.overview() for step in one["steps"]] == ["again"] * 2
+
+    drive(open_app(done.root), scenario, size)
+
+
+@both_sizes
 def test_values_hold_for_chosen_tilt_series(done: Project, size: tuple[int, int]) -> None:
     """Space on the tab of tilt series confines values to those marked; x takes values of their own away."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from textual import on
@@ -13,9 +13,9 @@ from textual.widget import Widget
 from staproj.api.starting import Plan, options
 from staproj.errors import UsageError
 from staproj.tui import forms
+from staproj.tui.form_judge import Judging
 from staproj.tui.form_preview import preview_lines
 from staproj.tui.form_work import MarkList, SayLine, side_panes
-from staproj.tui.form_write import Writing
 from staproj.tui.forms import Form
 from staproj.tui.widgets.lines import LineList
 from staproj.tui.widgets.tabs import TabLine
@@ -26,7 +26,7 @@ Loaded = tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any], dict[str, 
 PANES = {VALUES: "values", SERIES: "series", HOW: "how", PREVIEW: "preview"}
 
 
-class RerunScreen(Writing):
+class RerunScreen(Judging):
     """A form for one more run of a step with other values; nothing is overwritten by it."""
 
     key_order = ("start", "open", "default", "undo", "write", "turn_tab(1)")
@@ -58,7 +58,6 @@ class RerunScreen(Writing):
     def __init__(self, step: str, run: str | None = None, focus_param: str | None = None) -> None:
         super().__init__(Form(step, run))
         self.focus_param = focus_param
-        self.judged: dict[str, Any] = {}
         self.place = f"run {run or step} again" if run is None else f"run {step} again, from {run}"
 
     def body(self) -> Iterable[Widget]:
@@ -83,18 +82,13 @@ class RerunScreen(Writing):
         """Return the command that starts the same."""
         form = self.form
         asked, items = form.asked(), form.items or None
+        if form.sweep():
+            until = ["--until", self.until] if self.until else []
+            return ["rerun", form.step, *options(items, form.over_manifest(), self.how), *until]
         if self.needs_inputs:
             own = {f"{form.step}.{name}": text for name, text in form.over_manifest().items()}
             return ["run", "--until", form.step, *options(items, own, self.how)]
-        if form.run is None or form.sweep():
-            asked = form.over_manifest() if form.run is not None else asked
-            return ["rerun", form.step, *options(items, asked, self.how)]
-        return ["rerun", form.run, *options(items, asked, self.how)]
-
-    @property
-    def needs_inputs(self) -> bool:
-        """Tell whether what the step reads was never made, so that it is made first."""
-        return bool((self.judged.get("preview") or {}).get("problem")) and not self.form.sweep()
+        return ["rerun", form.run or form.step, *options(items, asked, self.how)]
 
     # ------------------------------------------------------------------------------------------- loading
     def reload(self) -> None:
@@ -118,7 +112,7 @@ class RerunScreen(Writing):
             self.list_of("values").go_to(self.focus_param)
             self.focus_param = None
         self.show_how()
-        self._judge()
+        self.judge()
 
     def draw(self) -> None:
         """Bring rows and lines up to date; nothing is read."""
@@ -159,41 +153,6 @@ class RerunScreen(Writing):
             "those of the step hold for it again.",
         ]
 
-    def _judge(self) -> None:
-        """Ask, in a thread, whether the values do together, and what would come of them."""
-        form, project, starter, jobs = self.form, self.project, self.starter, self.how.jobs
-        if form.problems():
-            self.judged = {"problem": ""}
-            self.draw()
-            return
-        asked, full, items = form.asked(), form.over_manifest(), form.items or None
-        sweep = {name: form.values(name) for name in full} if form.sweep() else {}
-        together: list[Mapping[str, Any]] = [*form.combinations()] if sweep else [full]
-        run = form.run
-
-        def work() -> dict[str, Any]:
-            if len(together) > forms.MOST_VARIANTS:
-                return {"problem": f"that makes more than {forms.MOST_VARIANTS} variants"}
-            for values in together:
-                if problem := project.settings.check_all(form.step, values, items):
-                    return {"problem": problem}
-            if sweep:
-                return {"problem": "", "sweep": starter.sweep(form.step, sweep, jobs=jobs)}
-            told = project.settings.preview(form.step, asked, items, run, jobs=jobs)
-            return {"problem": "", "preview": told}
-
-        def done(judged: dict[str, Any]) -> None:
-            self.judged = judged
-            self.draw()
-
-        self.fetch(work, done, name="judge")
-
-    def changed(self) -> None:
-        """Show what was typed, and ask what comes of it."""
-        self.judged = {}
-        self.draw()
-        self._judge()
-
     def how_changed(self) -> None:
         """Look again whether the machine has room, and what it takes."""
         starter, how = self.starter, self.how
@@ -205,7 +164,7 @@ class RerunScreen(Writing):
 
         self.draw()
         self.fetch(lambda: starter.room(how), done, name="room")
-        self._judge()
+        self.judge()
 
     # ---------------------------------------------------------------------------------------------- tabs
     def show_tab(self, name: str) -> None:
@@ -346,10 +305,11 @@ class RerunScreen(Writing):
         form, starter, how, settings = self.form, self.starter, self.how, self.project.settings
         asked, full, items = form.asked(), form.over_manifest(), form.items or None
         step, run, several, first = form.step, form.run, bool(form.sweep()), self.needs_inputs
+        until = self.until
 
         def make_plan() -> Plan:
             if several:
-                return starter.variants(step, full, items=items, how=how)
+                return starter.variants(step, full, until=until, items=items, how=how)
             if problem := settings.check_all(step, full, items):
                 raise UsageError(problem, hint="change one of the values; they are as you typed them")
             if first:
