@@ -215,7 +215,7 @@ def help_lines(form: Form, name: str, own: Mapping[str, Mapping[str, Any]]) -> l
     lines: list[Any] = [(param["help"], looks.BOLD)]
     if problem := form.problem(name):
         lines.append((f"{form.text(name)}: {problem}".removeprefix(": "), looks.BAD))
-    default = f"default {form.default(name)}{unit}" if not param["required"] else "has no default"
+    default = f"default {_with_unit(form.default(name), unit)}" if not param["required"] else "has no default"
     lines.append(f"takes {wanted(form.stage, name)}; {default}")
     several = form.values(name)
     if len(several) > 1:
@@ -230,6 +230,11 @@ def help_lines(form: Form, name: str, own: Mapping[str, Mapping[str, Any]]) -> l
     if not param["per_item"] and form.items:
         lines.append("holds for all tilt series")
     return lines
+
+
+def _with_unit(text: str, unit: str) -> str:
+    """Return a number with its unit, a word as it is."""
+    return text if text[:1].isalpha() else text + unit
 
 
 def sweep_words(form: Form) -> str:
