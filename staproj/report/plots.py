@@ -240,6 +240,7 @@ class _Canvas:
         self.owners = [[-1] * width for _ in range(height)]
         self.paths: dict[int, dict[int, int]] = {}
         self.n_dots: dict[int, int] = {}
+        self.shared: dict[tuple[int, int], list[int]] = {}
         self.braille = braille
 
     def level(self, height: int) -> None:
@@ -257,6 +258,8 @@ class _Canvas:
             row, column = len(self.cells) - 1 - upwards // self.fine[1], across // self.fine[0]
             path.setdefault(column, row)
             seen.add((across, upwards))
+            if index not in self.shared.setdefault((row, column), []):
+                self.shared[row, column].append(index)
             bits = 0
             if self.braille:
                 is_curve = self.owners[row][column] >= 0
@@ -267,13 +270,12 @@ class _Canvas:
         self.n_dots[index] = len(seen)
 
     def signs(self, glyphs: Sequence[str]) -> None:
-        """Put the sign of each curve on it: everywhere without dots, else here and there."""
+        """Put the sign of each curve on it: everywhere where no dots are drawn, else here and there."""
         if not self.braille:
-            for row, line in enumerate(self.owners):
-                self.cells[row] = [
-                    glyphs[owner] if owner >= 0 else cell
-                    for owner, cell in zip(line, self.cells[row], strict=True)
-                ]
+            for (row, column), curves in self.shared.items():  # where several meet, they take turns
+                owner = curves[column % len(curves)]
+                self.owners[row][column] = owner
+                self.cells[row][column] = glyphs[owner]
             return
         count = len(glyphs)
         gap = max(6, len(self.cells[0]) // 8, count)

@@ -70,8 +70,8 @@ class PlotPane(Widget, can_focus=False):
     ) -> None:
         """Show curves: each ``{"name", "x", "y"}``, values that are not finite leave a gap.
 
-        ``level`` is a dashed line across. ``log_x`` gives every factor of x the same room; without
-        ``joined`` points stand alone.
+        ``level`` is a dashed line across, ``title`` stands before the name of the y axis. ``log_x`` gives
+        every factor of x the same room; without ``joined`` points stand alone.
         """
         new = [(one_line(str(line.get("name") or "")), [*line["x"]], [*line["y"]]) for line in lines]
         how = {
@@ -104,10 +104,12 @@ class PlotPane(Widget, can_focus=False):
     def _draw(self, width: int, height: int) -> Drawing:
         if not self._lines:
             return Drawing([self._message], [[-1] * len(self._message)])
-        told = [self.title] if self.title else []
-        room = (max(width, 16), max(height - len(told), 4))
-        made = draw(self._lines, **self._how, width=room[0], height=room[1], braille=self.look.unicode)
-        return Drawing([*told, *made.lines], [*([-1] * len(line) for line in told), *made.owners])
+        wide, high = max(width, 16), max(height, 4)
+        made = draw(self._lines, **self._how, width=wide, height=high, braille=self.look.unicode)
+        if not self.title or self.title == made.lines[0]:
+            return made
+        first = f"{self.title}: {made.lines[0]}"
+        return Drawing([first, *made.lines[1:]], [[-1] * len(first), *made.owners[1:]])
 
     def render_line(self, y: int) -> Strip:
         """Return one line of the drawing."""
@@ -120,7 +122,7 @@ class PlotPane(Widget, can_focus=False):
         text = self.look.plain(one_line(made.lines[y]))
         if not self._lines:
             return Strip([Segment(f"  {text}", looks.DIM)]).adjust_cell_length(size[0])
-        if y == 0 and self.title:
+        if y == 0:
             return Strip([Segment(text, looks.BOLD)]).adjust_cell_length(size[0])
         return Strip(_coloured(text, made.owners[y])).adjust_cell_length(size[0])
 
