@@ -87,18 +87,24 @@ def _more(entry: Mapping[str, Any]) -> str:
 def accept_lines(done: Mapping[str, Any]) -> list[str]:
     """Return what was accepted, with the numbers and curves of both runs to judge by."""
     lines = [f"{done['new']} may stand for {done['old']}: {', '.join(done['outputs'][:8])}" + _more_of(done)]
-    rows = [[m["field"], m["old"], m["new"]] for m in done["metrics"]]
-    lines += ["", *table(["", done["old"], done["new"]], rows, indent=2)] if rows else []
+    lines += agreement_lines(done)
+    undo = f"staproj accept --undo {done['new']} --for {done['old']}"
+    return [*lines, "", f"what was made from {done['old']} stays fresh; `{undo}` takes it back"]
+
+
+def agreement_lines(told: Mapping[str, Any]) -> list[str]:
+    """Return how well two runs agree: numbers side by side, and how alike their curves are."""
+    rows = [[m["field"], m["old"], m["new"]] for m in told["metrics"]]
+    lines = ["", *table(["", told["old"], told["new"]], rows, indent=2)] if rows else []
     rows = []
-    for curve in done["curves"]:
+    for curve in told["curves"]:
         name = f"{curve['item']}.{curve['curve']}" if curve["item"] else curve["curve"]
         found = [number(curve["correlation"]), number(curve["largest_difference"])]
         rows.append([name, *found, *(f"{number(r)} Å" for r in curve["resolution_angstrom"])])
     if rows:
-        header = ["curve", "correlation", "largest difference", done["old"], done["new"]]
+        header = ["curve", "correlation", "largest difference", told["old"], told["new"]]
         lines += ["", *table(header, rows, indent=2)]
-    undo = f"staproj accept --undo {done['new']} --for {done['old']}"
-    return [*lines, "", f"what was made from {done['old']} stays fresh; `{undo}` takes it back"]
+    return lines
 
 
 def _more_of(done: Mapping[str, Any]) -> str:

@@ -141,9 +141,12 @@ def draw(
     legend = _legend([name for name, _, _ in lines], glyphs, width)
     rows = max(height - 3 - in_angstrom - len(legend), 2)
     fine = 4 if braille else 1
+    at = -1
+    if level is not None:
+        upwards = _away_from_ends(level, upwards, rows)
+        at = rows - 1 - _cell(level, *upwards, rows * fine) // fine
     marks = _ticks(*upwards, rows, fine)
     if level is not None:
-        at = rows - 1 - _cell(level, *upwards, rows * fine) // fine
         marks = {row: mark for row, mark in marks.items() if abs(row - at) > 1} | {at: number(level)}
     margin = max(len(mark) for mark in [*marks.values(), *map(number, upwards)])
     canvas = _Canvas(max(width - margin - 2 - 3 * in_angstrom, 6), rows, braille=braille)
@@ -184,6 +187,14 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     return (
         (low - room, high + room) if math.isfinite(low - room) and math.isfinite(high + room) else (low, high)
     )
+
+
+def _away_from_ends(level: float, upwards: tuple[float, float], rows: int) -> tuple[float, float]:
+    """Return a range in which a level has a row of its own, so that its number has room on the axis."""
+    low, high = upwards
+    room = 2 * (high / rows - low / rows)
+    lower, higher = min(low, level - room), max(high, level + room)
+    return (lower, higher) if rows > 4 and math.isfinite(lower) and math.isfinite(higher) else upwards
 
 
 def _ticks(low: float, high: float, rows: int, fine: int) -> dict[int, str]:
