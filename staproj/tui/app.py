@@ -82,7 +82,7 @@ class StaprojApp(Asking, Watching, App[int]):
     COMMANDS: ClassVar[set[Any]] = {StaprojCommands}
     CSS = """
     * { scrollbar-size-vertical: 1; scrollbar-size-horizontal: 1; }
-    Screen { background: ansi_default; color: ansi_default; }
+    StaScreen { background: ansi_default; color: ansi_default; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "quit; runs go on", show=False, priority=True),

@@ -284,7 +284,7 @@ class Dialog(Fetching, ModalScreen[Any]):
     """A box over the screen. ``esc`` always leaves it with nothing done."""
 
     DEFAULT_CSS = """
-    Dialog { align: center middle; background: ansi_default 0%; }
+    Dialog { align: center middle; background: transparent; }
     Dialog > .box { width: 76; max-width: 100%; height: auto; max-height: 100%; border: solid ansi_default;
                     padding: 0 1; background: ansi_default; }
     Dialog.-ascii > .box { border: ascii ansi_default; }
