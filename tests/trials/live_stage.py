@@ -71,7 +71,8 @@ def build(home: Path) -> tuple[Path, dict[str, str]]:
     stages["toy_talking"] = f"{__name__}:TALKING"
     lines = [f"{name} = {target}" for name, target in stages.items()]
     plugin.joinpath("entry_points.txt").write_text("[staproj.stages]\n" + "\n".join(lines) + "\n")
-    path = os.pathsep.join([str(plugin.parent), str(REPOSITORY)])
+    more = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    path = os.pathsep.join([str(plugin.parent), str(REPOSITORY), *filter(None, more)])
     return root, {"PYTHONPATH": path, "LIVE_CONTROL": str(control)}
 
 
