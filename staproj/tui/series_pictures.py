@@ -1,4 +1,4 @@
-"""Pictures of views beside their list: one is read at a time, always the one under the cursor last."""
+"""What the screen of tilt series reads; pictures one at a time, always the one under the cursor last."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from staproj.api import pictures
+from staproj.api import Project, pictures
 from staproj.errors import StaprojError
 from staproj.tui.base import WIDE, StaScreen
 from staproj.tui.widgets.picture import PicturePane
@@ -30,6 +30,13 @@ def stack_of(root: Path, item: str, steps: Sequence[Mapping[str, Any]]) -> tuple
             if found:
                 return run, min(found, key=lambda name: name in HALVES)
     return None
+
+
+def look_at(project: Project) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rows of all tilt series, and the steps, copies of steps first."""
+    copies = {step["step"] for one in project.variants.overview() for step in one["steps"]}
+    steps = project.status()["steps"]
+    return project.series.overview(), sorted(steps, key=lambda step: step["step"] not in copies)
 
 
 class ViewPictures(StaScreen):

@@ -74,19 +74,19 @@ def test_tab_with_one_name_takes_it_and_then_goes_on() -> None:
         await press(pilot, "g", "tab")
         assert (field.value, page.left) == ("gain.mrc", [])
         await press(pilot, "tab")
-        assert page.left == [("gain", 1, False)]
+        assert page.left == [("gain", 1, True)]
 
     drive(field, scenario)
 
 
 def test_keys_that_leave_the_line() -> None:
-    """Enter takes the line; arrows and shift+tab go up and down; tab in an empty line goes on."""
+    """Enter takes the line, tab in an empty one and shift+tab do too; arrows only go up and down."""
     field = Field("movies", complete=complete)
 
     async def scenario(pilot: Any, page: Any) -> None:
         await press(pilot, "enter", "up", "down", "shift+tab", "tab")
         assert [(by, taken) for _, by, taken in page.left] == [
-            (1, True), (-1, False), (1, False), (-1, False), (1, False),
+            (1, True), (-1, False), (1, False), (-1, True), (1, True),
         ]  # fmt: skip
 
     drive(field, scenario)

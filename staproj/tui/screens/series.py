@@ -10,10 +10,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.widget import Widget
 
-from staproj.api import Project
 from staproj.tui import series_rows
 from staproj.tui.base import WIDE
-from staproj.tui.series_pictures import ViewPictures
+from staproj.tui.series_pictures import ViewPictures, look_at
 from staproj.tui.series_rows import Choice, Shown
 from staproj.tui.widgets.column_list import ColumnList
 from staproj.tui.widgets.lines import LineList, Row
@@ -401,10 +400,3 @@ class SeriesScreen(ViewPictures):
 
             found["the change as a command"] = shlex.join(["staproj", *self.choice.command()])
         return found
-
-
-def look_at(project: Project) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the rows of all tilt series, and the steps, copies of steps first."""
-    copies = {step["step"] for one in project.variants.overview() for step in one["steps"]}
-    steps = project.status()["steps"]
-    return project.series.overview(), sorted(steps, key=lambda step: step["step"] not in copies)

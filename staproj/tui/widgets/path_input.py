@@ -45,9 +45,10 @@ class PathInput(QuietInput):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "complete", "complete the path; nothing to add: next", show=False, priority=True),
-        Binding("shift+tab", "go(-1)", "line before", show=False, priority=True),
+        Binding("shift+tab", "go(-1, True)", "line before", show=False, priority=True),
         Binding("up", "go(-1)", "line before", show=False),
         Binding("down", "go(1)", "next line", show=False),
+        Binding("right", "right", "to the right; at the end: take what is suggested", show=False),
     ]
 
     @property
@@ -60,9 +61,14 @@ class PathInput(QuietInput):
         """Ask for a completion."""
         self.field.complete_now()
 
-    def action_go(self, by: int) -> None:
+    def action_go(self, by: int, taken: bool = False) -> None:
         """Leave for the line before or after."""
-        self.field.go(by)
+        self.field.go(by, taken)
+
+    def action_right(self) -> None:
+        """Move to the right; at the end of the line take what is suggested below it."""
+        if not (self.cursor_at_end and self.field.take_suggestion()):
+            self.action_cursor_right()
 
     @property
     def field(self) -> Field:
@@ -76,12 +82,13 @@ class Field(Vertical):
     """A named line with what is known of its value below.
 
     ``see`` says what a text stands for and ``complete`` how it may go on; both are called in threads. Without
-    ``complete``, tab goes on to the next line.
+    ``complete``, tab goes on to the next line. ``suggestions`` are other texts that :attr:`seen` suggests.
     """
 
     DEFAULT_CSS = """
     Field { height: auto; }
     Field > Static { height: auto; width: 1fr; }
+    Field > #label { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     Field > PathInput { margin-left: 2; width: 1fr; }
     Field > .seen, Field > .others { padding-left: 2; max-height: 3; }
     """
@@ -100,7 +107,10 @@ class Field(Vertical):
 
     @dataclass
     class Left(Message):
-        """A person goes on to the next (1) or the previous (-1) line, with enter ``taken``."""
+        """A person goes on to the next (1) or the previous (-1) line.
+
+        ``taken``: with enter or tab, as one who is done with this line; not with an arrow.
+        """
 
         field: Field
         by: int
@@ -119,10 +129,12 @@ class Field(Vertical):
         *,
         see: See | None = None,
         complete: Complete | None = None,
+        suggestions: Callable[[Seen], Sequence[str]] | None = None,
         placeholder: str = "",
         id: str | None = None,
     ) -> None:
         super().__init__(id=id)
+        self.suggestions = suggestions
         self.label, self.words, self.placeholder = label, words, placeholder
         self.see, self.complete = see, complete
         self.seen = Seen()
@@ -206,11 +218,11 @@ class Field(Vertical):
     def taken(self, event: Input.Submitted) -> None:
         """Go on."""
         event.stop()
-        self.post_message(self.Left(self, 1, True))
+        self.go(1)
 
-    def go(self, by: int) -> None:
+    def go(self, by: int, taken: bool = True) -> None:
         """Leave for the line before or after."""
-        self.post_message(self.Left(self, by))
+        self.post_message(self.Left(self, by, taken))
 
     def complete_now(self) -> None:
         """Complete what stands there; where nothing can be added, go on to the next line."""
@@ -219,6 +231,13 @@ class Field(Vertical):
             self.go(1)
         elif self._asked["complete"] is None:
             self._in_thread("complete", text, lambda: complete(text), self._completed)
+
+    def take_suggestion(self) -> bool:
+        """Put what is suggested below the line onto it; tell whether something was."""
+        found = self.suggestions(self.seen) if self.suggestions is not None and self.is_seen else ()
+        if found:
+            self.value = found[0]
+        return bool(found)
 
     def _completed(self, text: str, found: Any) -> None:
         if text != self.value or self.complete is None:
@@ -274,6 +293,12 @@ class Field(Vertical):
     def on_descendant_blur(self) -> None:
         """Show that one types elsewhere."""
         self._show_label()
+
+    def tell_words(self, words: str) -> None:
+        """Say in other words what is meant."""
+        self.words = words
+        if self.is_mounted:
+            self._show_label()
 
     def _show_label(self) -> None:
         here = isinstance(self.screen.focused, Widget) and self.screen.focused.parent is self
