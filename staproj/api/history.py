@@ -63,6 +63,10 @@ class History:
         """Make manifest and heads as in a version; what stands now is kept as a version first."""
         return checkout.checkout(self.root, checkout.find(self.layout, version), note=note)
 
+    def preview(self, version: str) -> dict[str, Any]:
+        """Say what :meth:`checkout` would change and which steps would be to run then; writes nothing."""
+        return checkout.preview(self.root, checkout.find(self.layout, version))
+
     # ------------------------------------------------------------------------------------------- heads
     def set_head(self, step: str, run: str, *, note: str = "") -> dict[str, Any]:
         """Let an earlier run stand for its step again; return ``{"step", "run", "before", "stale"}``."""

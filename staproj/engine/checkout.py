@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from staproj.engine.view import View
-from staproj.engine.why import QUEUED, RUNNING, absent
+from staproj.engine.why import QUEUED, RUNNING, absent, assess_all
 from staproj.errors import StaprojError, UsageError
 from staproj.project import atomic, manifest, runs, schema, version_tags, versions
 from staproj.project.layout import Layout
@@ -76,22 +77,10 @@ def checkout(root: Path, number: int, *, note: str = "") -> dict[str, Any]:
     """
     layout = Layout(root)
     schema.require_writable(layout)
-    wanted = versions.read(layout, number)
-    then = manifest.parse(wanted.manifest, f"version {number}").schema
-    if then > manifest.SCHEMA:
-        raise UsageError(
-            f"version {number} has a manifest of a newer schema",
-            where=str(layout.version(number)),
-            hint="`staproj version show` prints it; copy what you need by hand",
-        )
-    if then < manifest.SCHEMA:  # from before a migration: the same steps, in today's schema
-        uuid = manifest.load(layout.manifest).uuid
-        wanted = replace(wanted, manifest=schema.brought_up(wanted.manifest, uuid))
+    wanted = _in_todays_schema(layout, number)
     view = View.open(root)
-    heads = [{"step": s, "run": r, "state": state_of_head(view, r)} for s, r in wanted.heads.items()]
-    there = {head["step"]: head["run"] for head in heads if head["state"] != "gone"}
-    newest = [run for run in map(layout.run, view.newest.values()) if not run.is_sealed()]
-    going = [run.id for run in newest if runs.state_of(run).state in (RUNNING, QUEUED)]
+    heads, there = _heads_of(view, wanted)
+    going = _going_on(view)
     with project_lock(layout.lock, purpose="going back to a version"):
         text = layout.manifest.read_text(encoding="utf-8")
         now = versions.current_heads(layout)
@@ -117,6 +106,74 @@ def checkout(root: Path, number: int, *, note: str = "") -> dict[str, Any]:
         "going": going,
         "changed": True,
     }
+
+
+def preview(root: Path, number: int) -> dict[str, Any]:
+    """Say what :func:`checkout` would do; nothing is written.
+
+    Returns ``{"version", "changed", "manifest", "heads", "to_run", "to_run_now", "going"}``: changed lines of
+    the manifest (unified, from now to then), heads that would change (``{"step", "old", "new", "state"}``,
+    ``new`` is ``None`` where none stood or its run is gone), the steps that `run` would make then, and those
+    that it would make now.
+    """
+    layout = Layout(root)
+    wanted = _in_todays_schema(layout, number)
+    view = View.open(root)
+    heads, there = _heads_of(view, wanted)
+    states = {head["step"]: head["state"] for head in heads}
+    now = view.heads
+    then = View.open(root)
+    then.__dict__["manifest"] = manifest.parse(wanted.manifest, f"version {number}")
+    then.__dict__["heads"] = there
+    lines = difflib.unified_diff(
+        view.manifest.text.splitlines(),
+        wanted.manifest.splitlines(),
+        "now",
+        f"version {number}",
+        lineterm="",
+        n=1,
+    )
+    return {
+        "version": number,
+        "changed": view.manifest.text != wanted.manifest or dict(now) != there,
+        "manifest": list(lines),
+        "heads": [
+            {"step": step, "old": now.get(step), "new": there.get(step), "state": states.get(step)}
+            for step in dict.fromkeys([*now, *wanted.heads])
+            if now.get(step) != there.get(step) or states.get(step) == "gone"
+        ],
+        "to_run": [step for step, verdict in assess_all(then).items() if verdict.to_do],
+        "to_run_now": [step for step, verdict in assess_all(view).items() if verdict.to_do],
+        "going": _going_on(view),
+    }
+
+
+def _in_todays_schema(layout: Layout, number: int) -> Version:
+    """Return a version; one from before a migration with the same steps in today's schema."""
+    wanted = versions.read(layout, number)
+    then = manifest.parse(wanted.manifest, f"version {number}").schema
+    if then > manifest.SCHEMA:
+        raise UsageError(
+            f"version {number} has a manifest of a newer schema",
+            where=str(layout.version(number)),
+            hint="`staproj version show` prints it; copy what you need by hand",
+        )
+    if then < manifest.SCHEMA:
+        uuid = manifest.load(layout.manifest).uuid
+        wanted = replace(wanted, manifest=schema.brought_up(wanted.manifest, uuid))
+    return wanted
+
+
+def _heads_of(view: View, wanted: Version) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """Return what became of the runs that stood in a version, and those that are still there."""
+    heads = [{"step": s, "run": r, "state": state_of_head(view, r)} for s, r in wanted.heads.items()]
+    return heads, {head["step"]: head["run"] for head in heads if head["state"] != "gone"}
+
+
+def _going_on(view: View) -> list[str]:
+    """Return the newest runs of their steps that are going on."""
+    newest = [run for run in map(view.layout.run, view.newest.values()) if not run.is_sealed()]
+    return [run.id for run in newest if runs.state_of(run).state in (RUNNING, QUEUED)]
 
 
 def keep_now(layout: Layout, why: str) -> int:

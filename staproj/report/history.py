@@ -44,6 +44,40 @@ def version_diff_lines(diff: Mapping[str, Any]) -> list[str]:
     return lines or ["no difference"]
 
 
+def preview_lines(told: Mapping[str, Any], *, most: int | None = None) -> list[str]:
+    """Return what going back to a version would change, and that nothing is lost by it.
+
+    Of more than ``most`` heads the rest is counted.
+    """
+    number = told["version"]
+    if not told["changed"]:
+        return [f"nothing would change: everything is as in version {number} already"]
+    lines = ["What stands now is kept as a version. No run is changed or deleted."]
+    lines.append(f"staproj.toml: {_line_count(told['manifest'])}")
+    words = {"gone": "gone, so none stands", "cleared": "its files were cleared, made again when needed",
+             "files missing": "files of it are missing, made again"}  # fmt: skip
+    rows = [
+        [head["step"], head["old"] or "-", head["new"] or "-", words.get(head["state"] or "", "")]
+        for head in told["heads"]
+    ]
+    shown = rows if most is None else rows[:most]
+    lines += table(["step", "now", "then", ""], shown) if rows else ["the same run stands for each step"]
+    lines += [f"and {len(rows) - len(shown)} steps more"] if len(rows) > len(shown) else []
+    fresh = [step for step in told["to_run_now"] if step not in told["to_run"]]
+    stale = [step for step in told["to_run"] if step not in told["to_run_now"]]
+    lines += [f"to run then, not now: {', '.join(stale)}"] if stale else []
+    lines += [f"fresh then, not now: {', '.join(fresh)}"] if fresh else []
+    lines += [] if told["to_run"] else ["nothing would be to run then"]
+    return lines + [f"{run} is going on and would stand for its step when it ends" for run in told["going"]]
+
+
+def _line_count(diff: Sequence[str]) -> str:
+    """Return how many lines a unified difference adds and takes away."""
+    more = sum(line.startswith("+") for line in diff[2:])
+    less = sum(line.startswith("-") for line in diff[2:])
+    return f"{more} lines come, {less} go" if more or less else "the same"
+
+
 def checkout_lines(done: Mapping[str, Any]) -> list[str]:
     """Return what going back to a version did."""
     if not done["changed"]:

@@ -77,10 +77,21 @@ def untag_version(
 
 
 def checkout_version(
-    version: Which, /, *, note: Note = "", project: ProjectDir = None, json: Json = False
+    version: Which,
+    /,
+    *,
+    note: Note = "",
+    dry_run: Annotated[bool, Parameter(negative="", help="Say what would change, change nothing.")] = False,
+    project: ProjectDir = None,
+    json: Json = False,
 ) -> None:
     """Make staproj.toml and heads as in a version; what stands now is kept, no run is touched."""
-    data = Project.open(project or ".").history.checkout(version, note=note)
+    history = Project.open(project or ".").history
+    if dry_run:
+        told = history.preview(version)
+        output.emit(told, report.preview_lines(told), as_json=json)
+        return
+    data = history.checkout(version, note=note)
     output.emit(data, report.checkout_lines(data), as_json=json)
 
 
