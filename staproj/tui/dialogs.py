@@ -60,7 +60,7 @@ class Ask(Dialog):
         with Vertical(classes="line"):
             yield Static(Text(visible(self.help_text)), id="help")
             yield Static(Text(visible(f"{self.question}  (enter: take it, esc: leave it)"), style=looks.BOLD))
-            yield QuietInput(self.value, select_on_focus=False)
+            yield QuietInput(self.value, select_on_focus=self.live is None)  # typing replaces a value
             yield Static("", id="problem")
 
     def on_mount(self) -> None:
