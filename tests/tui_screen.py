@@ -8,8 +8,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from textual import _wait  # noqa: TID253 - a test of the interface
+
 from staproj.tui.app import StaprojApp
 from staproj.tui.look import Look
+
+_wait.SLEEP_GRANULARITY = 0.005  # a key costs 10 ms instead of 40; work in threads is waited for below
 
 SMALL, LARGE = (80, 24), (200, 60)
 SIZES = (SMALL, LARGE)
@@ -39,7 +43,7 @@ async def settle(pilot: Any) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     quiet = 0
     while quiet < 3:
-        await pilot.pause(0.02)
+        await pilot.pause(0.01)
         busy = [w for w in pilot.app.workers if w.group != "look" and not w.is_finished]
         quiet = 0 if busy else quiet + 1
         assert time.monotonic() < deadline, f"still at work: {busy}"
