@@ -2,22 +2,29 @@
 
     python -m tests.trials.screenshots PROJECT DIRECTORY [NAME ...]
 
-The project is only looked at. The drawings refer to no font or other file from elsewhere. Whatever names a
-directory or a person of this machine is an error, as the drawings are published.
+The project is only looked at; what needs a job is drawn of a copy beside it, which is removed. The drawings
+refer to no font or other file from elsewhere. A directory of this machine on one of them is an error, and the
+names of machine and person are replaced, as the drawings are published.
 """
 
 from __future__ import annotations
 
 import argparse
 import getpass
+import os
 import re
+import shutil
 import socket
+import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from staproj.api import Project
 from staproj.tui.app import StaprojApp
 from staproj.tui.look import Look
 from tests.tui_screen import drive, press, screen_text, settle, until
@@ -44,22 +51,36 @@ def down_to(step: int) -> tuple[str, ...]:
 
 
 CTF, RECONSTRUCT, REFINE, FSC = 7, 9, 17, 20
+TYPED = ("r", "j", "enter", "backspace", "backspace", "backspace", "5", "enter")
+COMPARED = (*down_to(REFINE - 1), "space", "space", "d")
 SHOTS = (
     Shot("pipeline", "staproj tui", down_to(CTF), "hand"),
     Shot("help", "? on every screen", ("question_mark",), "keys here"),
-    Shot("run-summary", "enter: a run", (*down_to(CTF), "enter"), "summary"),
+    Shot("palette", ": finds everything that can be done", ("colon", *"clean"), "clean-up:"),
+    Shot("run-summary", "enter: a run", (*down_to(CTF), "enter"), "spectrum_view"),
     Shot("run-values", "a run: its values", (*down_to(CTF), "enter", "2"), "default"),
-    Shot("run-curves", "a run: its curves", (*down_to(FSC), "enter", "6"), "fsc"),
-    Shot("run-pictures", "a run: its pictures", (*down_to(RECONSTRUCT), "enter", "7"), "pictures"),
-    Shot("rerun", "r: run again with other values", (*down_to(CTF), "r"), "ctf"),
-    Shot("lineage", "L: what made it", (*down_to(REFINE), "L"), "lineage"),
-    Shot("compare", "d: marked runs compared", (*down_to(REFINE - 1), "space", "j", "space", "d"), "compare"),
+    Shot("run-curves", "a run: its curves", (*down_to(FSC), "enter", "6"), "frequency"),
+    Shot("run-pictures", "a run: its pictures", (*down_to(RECONSTRUCT), "enter", "7"), "▀"),
+    Shot("rerun", "r: run again with other values", (*down_to(CTF), *TYPED), "typed"),
+    Shot("rerun-preview", "what another value means", (*down_to(CTF), *TYPED, "4"), "free"),
+    Shot("lineage", "L: what made it", (*down_to(REFINE), "L"), "initial_reference"),
+    Shot("compare", "d: marked runs compared", COMPARED, "n_iterations"),
+    Shot("compare-curves", "marked runs: curves over each other", (*COMPARED, "3"), "frequency"),
     Shot("series", "T: tilt series", ("T",), "TS_01"),
-    Shot("jobs", "J: jobs", ("J",), "jobs"),
-    Shot("versions", "V: versions", ("V",), "versions"),
-    Shot("clean-up", "C: space and clean-up", ("C",), "clean"),
+    Shot("versions", "V: versions", ("V",), "new project"),
+    Shot("clean-up", "C: space and clean-up", ("C",), "motion"),
     Shot("archive", "A: archive and export", ("A",), "archive"),
 )
+AT_WORK = (
+    Shot("running", "a step at work", down_to(REFINE), "left"),
+    Shot("log", "l: the log follows", (*down_to(REFINE), "l"), "begins"),
+    Shot("jobs", "J: jobs", ("J",), "running"),
+)
+"""Those that need a job: they are drawn of a copy of the project."""
+JOB = ("rerun", "refine_bin1", "--set", "refine_bin1.n_iterations=3", "--detach")
+TERMINAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+WAITING = ("looking at", "? %")
+FOREIGN = ("NO_COLOR", "TMUX", "TERM_PROGRAM", "SSH_CONNECTION")
 
 
 def draw(project: Path, shot: Shot) -> str:
@@ -73,24 +94,58 @@ def draw(project: Path, shot: Shot) -> str:
         await until(pilot, lambda: "✓" in screen_text(app))
         for key in shot.keys:
             await press(pilot, *(key[1:] if key.startswith("=") else [key]))
-        await until(pilot, lambda: shot.text in screen_text(app).casefold() or shot.text in screen_text(app))
+        await until(pilot, lambda: is_there(screen_text(app), shot.text))
         for line in app.screen.query(Input):
             line.cursor_blink = False
         await settle(pilot)
         refuse_private(screen_text(app), project)
-        found.append(small(app.export_screenshot(title=shot.title)))
+        found.append(masked(small(app.export_screenshot(title=shot.title))))
 
     drive(app, scenario, SIZE)
     return found[0]
 
 
+def is_there(screen: str, text: str) -> bool:
+    """Tell whether a text stands on the screen, and nothing that is still being looked for."""
+    return text in screen and not any(words in screen for words in WAITING)
+
+
+@contextmanager
+def at_work(project: Path) -> Iterator[Path]:
+    """Yield a copy of a project in which a job is at work; what no run writes to is not copied but linked."""
+
+    def copy(source: str, target: str) -> None:
+        if {"out", "session"} & {*Path(source).parts}:
+            with suppress(OSError):
+                os.link(source, target)
+                return
+        shutil.copy2(source, target)
+
+    with tempfile.TemporaryDirectory(dir=project.resolve().parent) as directory:
+        root = Path(directory) / project.resolve().name
+        shutil.copytree(project, root, copy_function=copy, symlinks=True)
+        env = {**os.environ, "STAPROJ_STATE": str(Path(directory) / "state")}
+        staproj = [sys.executable, "-m", "staproj"]
+        subprocess.run([*staproj, *JOB], cwd=root, check=True, env=env, stdout=subprocess.DEVNULL)
+        try:
+            yield root
+        finally:
+            job = Project(root).jobs.all()[0]["job"]
+            subprocess.run([*staproj, "cancel", job, "-C", str(root)], check=False, env=env)
+
+
 def refuse_private(text: str, project: Path) -> None:
-    """Raise where a screen names this machine, a person, or a directory."""
-    own = [str(project.resolve().parent), str(Path.home()), socket.gethostname()]
-    own += [getpass.getuser()] if len(getpass.getuser()) > 4 else []
-    found = [word for word in own if len(word) > 1 and word in text]
+    """Raise where a screen names a directory of this machine."""
+    found = [word for word in (str(project.resolve().parent), str(Path.home())) if word in text]
     if found:
         raise SystemExit(f"the screen names {', '.join(found)}:\n{text}")
+
+
+def masked(svg: str) -> str:
+    """Return a drawing with other names, as long, for this machine and this person."""
+    for name, other in ((socket.gethostname(), "microscope"), (getpass.getuser(), "anna")):
+        svg = re.sub(rf"\b{re.escape(name)}\b", f"{other:-<{len(name)}}"[: len(name)], svg)
+    return svg
 
 
 def small(svg: str) -> str:
@@ -149,11 +204,22 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these")
     asked = parser.parse_args()
     asked.directory.mkdir(parents=True, exist_ok=True)
-    for shot in SHOTS:
-        if not asked.names or shot.name in asked.names:
+    for name in FOREIGN:
+        os.environ.pop(name, None)
+    os.environ.update(TERMINAL)
+
+    def write(project: Path, shots: Sequence[Shot]) -> None:
+        for shot in shots:
             path = asked.directory / f"{shot.name}.svg"
-            path.write_text(draw(asked.project, shot), encoding="utf-8")
-            print(f"{path}: {path.stat().st_size / 1000:.0f} kB")  # noqa: T201
+            path.write_text(draw(project, shot), encoding="utf-8")
+            print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)  # noqa: T201
+
+    wanted = {*asked.names} or {shot.name for shot in (*SHOTS, *AT_WORK)}
+    write(asked.project, [shot for shot in SHOTS if shot.name in wanted])
+    live = [shot for shot in AT_WORK if shot.name in wanted]
+    if live:
+        with at_work(asked.project) as root:
+            write(root, live)
     return 0
 
 
