@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from staproj.api.background import ACTIVE, ENDED, Background
-
-if TYPE_CHECKING:
-    from staproj.tui.base import StaScreen as _Base
-else:
-    _Base = object
+from staproj.tui.base import StaScreen
 
 LOOK_EVERY_S = 1.0
 NEWEST = 20
 
 
-class TaskWatch(_Base):
+class TaskWatch(StaScreen):
     """A screen that shows archives, exports, checks and proofs that go on."""
 
-    def _init_tasks(self) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.tasks: list[dict[str, Any]] = []
         self._task_timer = False
 

@@ -18,7 +18,7 @@ from staproj.errors import StaprojError, UsageError
 from staproj.tui import job_rows
 from staproj.tui import look as looks
 from staproj.tui.actions import cancel_job
-from staproj.tui.base import WIDE, StaScreen, error_text
+from staproj.tui.base import WIDE, error_text
 from staproj.tui.job_rows import JOB, OTHER, TASK
 from staproj.tui.task_watch import TaskWatch
 from staproj.tui.widgets.lines import LineList, Row
@@ -27,7 +27,7 @@ from staproj.tui.widgets.text_pane import TextPane
 NEWEST = 100
 
 
-class JobsScreen(TaskWatch, StaScreen):
+class JobsScreen(TaskWatch):
     """Jobs with their progress; cancel, go on with, and move them in the queue."""
 
     place = "jobs"
@@ -62,7 +62,6 @@ class JobsScreen(TaskWatch, StaScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._init_tasks()
         self.machine: Machine | None = None
         self.jobs: list[dict[str, Any]] = []
         self._known = False
