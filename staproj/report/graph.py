@@ -93,16 +93,30 @@ def _number(run: str) -> int:
     return int(run[1:]) if run[1:].isdigit() else 0
 
 
-def connections(graph: Mapping[str, Any], run: str) -> str:
+def direct(graph: Mapping[str, Any]) -> dict[str, str]:
+    """Return how each run hangs together with the one in the middle that does so directly: its inputs."""
+    found: dict[str, str] = {}
+    for side, words in (("parents", "gives"), ("children", "takes it as")):
+        ports: dict[str, list[str]] = {}
+        for other in graph[side]:
+            ports.setdefault(other["run"], []).append(other["port"])
+        for run, own in ports.items():
+            named = ", ".join(port for port in own if port)
+            found[run] = (
+                f"{words} {named}" if named else "made from it" if side == "children" else "used by it"
+            )
+    return found
+
+
+def connections(graph: Mapping[str, Any], run: str, near: Mapping[str, str] | None = None) -> str:
     """Return how a run hangs together with the one in the middle, or with others between.
 
-    Directly: the inputs. Of runs farther off: who uses it, or what it was made from.
+    Directly: the inputs (``near`` is what :func:`direct` returned, for whoever asks often). Of runs farther
+    off: who uses it, or what it was made from.
     """
-    for side, words in (("parents", "gives"), ("children", "takes it as")):
-        ports = [other["port"] for other in graph[side] if other["run"] == run]
-        if ports:
-            named = ", ".join(port for port in ports if port)
-            return f"{words} {named}" if named else "made from it"
+    near = direct(graph) if near is None else near
+    if run in near:
+        return near[run]
     nodes = graph["nodes"]
     node = nodes.get(run)
     if node is None or run == graph["run"]:
@@ -118,12 +132,12 @@ def _named(runs: Sequence[str]) -> str:
 
 def graph_lines(graph: Mapping[str, Any], links: str = "children") -> list[str]:
     """Return everything that was made from a run (``children``), or that it was made from (``parents``)."""
-    nodes = graph["nodes"]
+    nodes, near = graph["nodes"], direct(graph)
     rows = []
     for drawn, run in tree(nodes, graph["run"], links):
         node = nodes[run]
         head = "*" if node["head"] else ""
-        words = [drawn + run, head, node["step"], node["state"], connections(graph, run)]
+        words = [drawn + run, head, node["step"], node["state"], connections(graph, run, near)]
         rows.append([*words, clip(node["verdict"], 60)])
     title = f"{graph['run']}  {graph['step']} ({graph['stage']})  {graph['state']}"
     if not rows:

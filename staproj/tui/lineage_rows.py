@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from staproj.report.graph import connections, tree, upwards
+from staproj.report.graph import connections, direct, tree, upwards
 from staproj.report.runs import SHORT, value_text, when
 from staproj.report.tables import duration, size
 from staproj.tui import look as looks
@@ -21,17 +21,16 @@ def lineage_rows(graph: Mapping[str, Any], files: Sequence[Mapping[str, Any]], l
     """Return what a run was made from (oldest first), the run, what was made from it, and its files."""
     above = upwards(tree(graph["nodes"], graph["run"], "parents"))
     below = tree(graph["nodes"], graph["run"], "children")
-    nodes = graph["nodes"]
-    middle = graph["run"]
+    nodes, middle = graph["nodes"], graph["run"]
+    near = direct(graph)
     width = max(
         len(_name(drawn, nodes[run], look)) for drawn, run in [*above, ("", middle), *below]
     )  # all names end in the same column
 
     def line(drawn: str, run: str) -> Row:
         sign, style = look.state(nodes[run]["state"])
-        text = f"{_name(drawn, nodes[run], look).ljust(width)}  {connections(graph, run)}".rstrip()
-        is_direct = any(other["run"] == run for other in (*graph["parents"], *graph["children"]))
-        cell: Cell = text if is_direct else (text, looks.DIM)
+        text = f"{_name(drawn, nodes[run], look).ljust(width)}  {connections(graph, run, near)}".rstrip()
+        cell: Cell = text if run in near else (text, looks.DIM)
         return Row(RUN + run, ((sign, style), cell), nodes[run], search=str(nodes[run]["verdict"]))
 
     rows = [
@@ -98,7 +97,10 @@ def run_details(
             f"{port}: {use['run']}.{use['port']}" + (f" ({use['kind']})" if use.get("kind") else "")
             for port, use in facts["inputs"].items()
         ]
-        lines += [f"raw data: {pattern} ({count} file{'s' * (count != 1)})" for pattern, count in facts["data"].items()]
+        lines += [
+            f"raw data: {pattern} ({count} file{'s' * (count != 1)})"
+            for pattern, count in facts["data"].items()
+        ]
         own = facts["params"]
         lines += [f"{name} = {value_text(e.get('value'))}  ({e.get('layer')})" for name, e in own.items()]
         lines += [] if own else [("all values are defaults", looks.DIM)]

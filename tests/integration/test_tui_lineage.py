@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from staproj.cli.main import main
 from staproj.errors import UsageError
 from staproj.report.graph import tree
 from staproj.tui.dialogs import Copying, QuietInput, Reading
+from staproj.tui.lineage_rows import lineage_rows
 from staproj.tui.look import Look
 from staproj.tui.screens.lineage import LineageScreen
 from staproj.tui.widgets.bars import MessageLine
@@ -170,6 +172,21 @@ def test_the_command_refuses_what_makes_no_sense(told: Callable[..., str]) -> No
     """Raw data was read, not made; drawings are of the way up."""
     assert "r0001" in told("lineage", "raw/TS_01.txt", "--down", code=2)
     assert "--down" in told("lineage", "r0001", "--down", "--dot", code=2)
+
+
+def test_thousands_of_runs_made_from_one_are_listed_at_once() -> None:
+    """Rows of a run with ten thousand children take about as long as those of ten, for each."""
+    names = [f"r{number:04d}" for number in range(1, 10_001)]
+    plain = {"step": "s", "stage": "s", "state": "sealed", "head": False, "verdict": "", "reads_raw": False}
+    nodes = {name: {**plain, "run": name, "parents": names[:1], "children": []} for name in names[1:]}
+    nodes[names[0]] = {**plain, "run": names[0], "parents": [], "children": names[1:]}
+    children = [{"run": name, "port": "map"} for name in names[1:]]
+    found = {**nodes[names[0]], "nodes": nodes, "parents": [], "children": children}
+    begun = time.process_time()
+    rows = lineage_rows(found, [], Look())
+    assert time.process_time() - begun < 2.0
+    assert len(rows) == 10_003
+    assert "takes it as map" in rows[5000].text
 
 
 # -------------------------------------------------------------------------------------------- the screen
