@@ -32,6 +32,7 @@ FACT_COLUMNS = (
     Column("where", flex=True),
 )
 OF_SERIES = "series:"
+TAKE_FILES = "if the files are right: f, on the line of this fact (page 3)"
 
 
 def template_rows(found: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -139,14 +140,17 @@ def fact_lines(key: str, draft: Draft, seen: Inspected | None) -> list[Any]:
         return [*lines, "reading headers and mdoc files ..."]
     if not seen.files["files"]:
         return [*lines, ("no files are named: what they say is not known", looks.WARN)]
-    return [*lines, *styled_findings(seen.used["findings"])]
+    return [*lines, *styled_findings(seen.used["findings"], TAKE_FILES)]
 
 
-def styled_findings(findings: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """Return findings, errors and warnings in their colours."""
+def styled_findings(findings: Sequence[Mapping[str, Any]], key_hint: str = "") -> list[Any]:
+    """Return findings, errors and warnings in their colours.
+
+    ``key_hint`` stands instead of the command where taking what the files say would help.
+    """
     lines: list[Any] = []
     for one in findings:
-        hint = "if the files are right: f, on the line of this fact" if one.get("sets") else one["hint"]
+        hint = key_hint if key_hint and one.get("sets") else one["hint"]
         style = {"error": looks.BAD, "warning": looks.WARN}.get(one["level"], looks.PLAIN)
         first, *rest = finding_lines([{**one, "hint": hint}])
         lines += [(first, style), *rest]
@@ -157,7 +161,7 @@ def styled_findings(findings: Sequence[Mapping[str, Any]]) -> list[Any]:
 def check_lines(plan: Mapping[str, Any] | None, seen: Inspected | None, draft: Draft) -> list[Any]:
     """Return what is wrong, what would be made, the command that does the same, and the manifest."""
     if plan is None and not draft.place:
-        found = styled_findings(seen.used["findings"]) if seen is not None else []
+        found = styled_findings(seen.used["findings"], TAKE_FILES) if seen is not None else []
         return [("no directory is named yet: page 4 asks for one", looks.BAD), *found]
     if plan is None:
         return ["checking ..."]
@@ -171,7 +175,7 @@ def check_lines(plan: Mapping[str, Any] | None, seen: Inspected | None, draft: D
         lines.append((f"ctrl+s makes {plan['project']}; nothing is copied or computed", looks.GOOD))
     if stops:
         lines.append((f"the first step would stop: {_things(stops)} in the files to correct", looks.BAD))
-    lines += [*styled_findings(plan["problems"]), *styled_findings(found)]
+    lines += [*styled_findings(plan["problems"]), *styled_findings(found, TAKE_FILES)]
     lines += ["", ("the same as a command", looks.BOLD), f"$ {shlex.join(plan['command'])}"]
     data = [one for entry in plan["importers"] for one in entry["params"] if one["given"]]
     lines += ["", ("data", looks.BOLD)]

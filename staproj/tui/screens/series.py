@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -83,11 +84,9 @@ class SeriesScreen(ViewPictures):
     # --------------------------------------------------------------------------------------------- parts
     def body(self) -> Iterable[Widget]:
         """Return both lists, one of them hidden, and the details."""
-        columns = series_rows.columns_of(self._columns(series_rows.SERIES))
-        series = ColumnList(columns, id="series", empty="looking at the project ...")
-        views = ViewList(
-            series_rows.columns_of(self._columns(series_rows.VIEWS)), id="views", empty="no views"
-        )
+        columns = [series_rows.columns_of(self._columns(c)) for c in (series_rows.SERIES, series_rows.VIEWS)]
+        series = ColumnList(columns[0], id="series", empty="looking at the project ...")
+        views = ViewList(columns[1], id="views", empty="no views")
         views.display = False
         detail = TextPane(id="detail")
         about = Vertical(detail, PicturePane(id="picture"), id="about")
@@ -393,10 +392,9 @@ class SeriesScreen(ViewPictures):
 
     def copies(self) -> dict[str, str]:
         """Return what can be copied of the line."""
-        item = self.choice.item if self.choice is not None else self.here.row.key if self.here.row else ""
+        row = self.series_list.row
+        item = self.choice.item if self.choice is not None else row.key if row is not None else ""
         found = {"tilt series": item} if item else {}
         if self.choice is not None and self.choice.is_changed:
-            import shlex
-
-            found["the change as a command"] = shlex.join(["staproj", *self.choice.command()])
+            found["the change"] = shlex.join(["staproj", *self.choice.command()])
         return found

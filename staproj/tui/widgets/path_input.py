@@ -83,6 +83,7 @@ class Field(Vertical):
 
     ``see`` says what a text stands for and ``complete`` how it may go on; both are called in threads. Without
     ``complete``, tab goes on to the next line. ``suggestions`` are other texts that :attr:`seen` suggests.
+    ``alone``: there is no next line that tab could go to.
     """
 
     DEFAULT_CSS = """
@@ -131,10 +132,11 @@ class Field(Vertical):
         complete: Complete | None = None,
         suggestions: Callable[[Seen], Sequence[str]] | None = None,
         placeholder: str = "",
+        alone: bool = False,
         id: str | None = None,
     ) -> None:
         super().__init__(id=id)
-        self.suggestions = suggestions
+        self.suggestions, self.alone = suggestions, alone
         self.label, self.words, self.placeholder = label, words, placeholder
         self.see, self.complete = see, complete
         self.seen = Seen()
@@ -228,7 +230,8 @@ class Field(Vertical):
         """Complete what stands there; where nothing can be added, go on to the next line."""
         complete, text = self.complete, self.value
         if complete is None or not text:
-            self.go(1)
+            if not self.alone:
+                self.go(1)
         elif self._asked["complete"] is None:
             self._in_thread("complete", text, lambda: complete(text), self._completed)
 
@@ -247,7 +250,8 @@ class Field(Vertical):
             return
         longest = common_start(found)
         if not found or (len(found) == 1 and longest == text):
-            self.go(1)
+            if not self.alone:
+                self.go(1)
             return
         if len(found) == 1 or (longest.startswith(text) and longest != text):
             self._to = self.value = longest
