@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.scrollbar import ScrollBar, ScrollBarRender
 from textual.theme import BUILTIN_THEMES
 from textual.widgets import Input
@@ -27,7 +26,7 @@ from staproj.api.changes import Changes, read_only
 from staproj.tui import look as looks
 from staproj.tui.asking import Asking
 from staproj.tui.base import Dialog, StaScreen, error_text
-from staproj.tui.palette import StaprojCommands
+from staproj.tui.palette import open_palette
 from staproj.tui.watching import LOOK_EVERY_S, Watching
 
 SCREENS = {
@@ -78,8 +77,7 @@ class StaprojApp(Asking, Watching, App[int]):
     """Everything on one project (or none yet: the wizard for a new one)."""
 
     TITLE = "staproj"
-    ENABLE_COMMAND_PALETTE = True
-    COMMANDS: ClassVar[set[Any]] = {StaprojCommands}
+    ENABLE_COMMAND_PALETTE = False
     CSS = """
     * { scrollbar-size-vertical: 1; scrollbar-size-horizontal: 1; }
     StaScreen { background: ansi_default; color: ansi_default; }
@@ -214,6 +212,10 @@ class StaprojApp(Asking, Watching, App[int]):
         text = getattr(screen, "help_text", "") or "A box: esc leaves it with nothing done."
         self.read("help", help_lines(getattr(screen, "place", "") or "help", text, bindings))
 
+    def action_palette(self) -> None:
+        """Find an action by its words."""
+        open_palette(self)
+
     def action_leave(self) -> None:
         """Leave; runs go on."""
         self.exit(0)
@@ -242,10 +244,6 @@ class StaprojApp(Asking, Watching, App[int]):
 
         if self.root is not None:
             edit_manifest(self)
-
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Return nothing of the toolkit's own: the palette holds what staproj does."""
-        return ()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Let typing be typing: a box with a line to type on takes all keys itself."""

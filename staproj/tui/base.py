@@ -106,7 +106,7 @@ class StaScreen(Fetching, Screen[Any]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "app.help", "help", show=False),
-        Binding("colon", "app.command_palette", "find a command", show=False),
+        Binding("colon,ctrl+p", "app.palette", "find what can be done, by its words", show=False),
         Binding("escape", "back", "back", show=False),
         Binding("q", "app.leave", "quit; runs go on", show=False),
         Binding("e", "app.edit_manifest", "edit staproj.toml", show=False),

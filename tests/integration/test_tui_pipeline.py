@@ -201,16 +201,19 @@ def test_the_palette_finds_screens_and_actions(done: Project, size: tuple[int, i
     """: opens the palette; what is typed finds an action of this screen, and enter does it."""
 
     async def scenario(pilot: Any) -> None:
-        await pilot.press("colon")
-        await pilot.pause(0.3)
-        await pilot.press(*"why it is")
-        await pilot.pause(0.6)
-        await pilot.press("enter")
-        await pilot.pause(0.1)
-        if not isinstance(pilot.app.screen, Reading):
-            await pilot.press("enter")
-        await settle(pilot)
+        await press(pilot, "colon", *"why it is")
+        assert "why it is in this state" in screen_text(pilot.app)
+        await press(pilot, "enter")
         assert isinstance(pilot.app.screen, Reading)
+        await press(pilot, "escape", "ctrl+p", *"what was done", "enter")
+        assert pilot.app.screen.command is not None
+        assert type(pilot.app.screen).__name__ == "CommandsScreen"
+        await press(pilot, "escape", "colon", *"offset again")
+        assert "run again again" in screen_text(pilot.app)
+        await press(pilot, "down", "enter")
+        assert type(pilot.app.screen).__name__ == "RerunScreen"
+        await press(pilot, "escape", "J", "colon", "escape")
+        assert type(pilot.app.screen).__name__ == "JobsScreen"
 
     drive(open_app(done.root), scenario, size)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, ClassVar
 
 from textual import on
@@ -173,6 +173,14 @@ class PipelineScreen(RunActions, StaScreen):
             self.unfolded.discard(step)
             self._show()
         self.steps.go_to(STEP + step)
+
+    def more_entries(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+        """Return what the palette finds besides keys: each step, by its name and those of its values."""
+        for step in (self.status or {}).get("steps", ()):
+            name, values = step["step"], ", ".join(stage(step["stage"]).get("params", {}))
+            yield f"go to {name}", "", partial(self.steps.go_to, STEP + name)
+            words = f"run {name} again with other values: {values}"
+            yield words, "", partial(self.sta.show, "rerun", step=name, run=None)
 
     def copies(self) -> dict[str, str]:
         """Return what can be copied of the line."""
