@@ -19,6 +19,7 @@ class TaskWatch(StaScreen):
         super().__init__()
         self.tasks: list[dict[str, Any]] = []
         self._task_timer = False
+        self._begun: set[str] = set()
 
     def show_tasks(self) -> None:
         """Show :attr:`tasks`: they have changed."""
@@ -33,12 +34,13 @@ class TaskWatch(StaScreen):
         self.fetch(lambda: found.all(NEWEST, known), self._tasks_seen, name="tasks")
 
     def _tasks_seen(self, tasks: list[dict[str, Any]]) -> None:
-        went_on = {task["task"] for task in self.tasks if task["state"] in ACTIVE}
+        went_on = {task["task"] for task in self.tasks if task["state"] in ACTIVE} | self._begun
         if tasks != self.tasks:
             self.tasks = tasks
             self.show_tasks()
             for task in tasks:
                 if task["task"] in went_on and task["state"] in ENDED:
+                    self._begun.discard(task["task"])
                     self.task_ended(task)
         if any(task["state"] in ("starting", "running") for task in tasks) and not self._task_timer:
             self._task_timer = True
@@ -61,6 +63,7 @@ class TaskWatch(StaScreen):
         found = Background(self.project.root)
 
         def begun(name: str) -> None:
+            self._begun.add(name)  # it may have ended before anybody looked
             self.sta.did(list(words), f"{name} has begun, it goes on when you leave{outcome}")
             self.load_tasks()
 
