@@ -14,6 +14,7 @@ from staproj.tui.look import Look
 from staproj.tui.screens.new import NewScreen
 from staproj.tui.screens.pipeline import PipelineScreen
 from staproj.tui.widgets.path_input import Field
+from staproj.tui.widgets.text_pane import TextPane
 from staproj.tui.wizard import Draft
 from tests.tui_screen import SIZES, SMALL, drive, open_app, press, screen_text, settle, until
 from tests.unit.import_sets import write_mdoc, write_movies
@@ -155,6 +156,9 @@ def test_pages_turn_both_ways_also_while_typing(session: Path, size: tuple[int, 
         assert screen.tab == "template"
         await press(pilot, "4")
         assert screen.tab == "place"
+        await press(pilot, "f1")
+        assert "five pages" in screen_text(pilot.app)
+        await press(pilot, "escape")
         await press(pilot, "shift+tab")
         assert screen.tab == "microscope"
         await press(pilot, "left_square_bracket", "down", "down")
@@ -192,7 +196,8 @@ def test_facts_are_checked_taken_from_files_and_taken_back(session: Path, size: 
         await press(pilot, "escape")
         assert screen.draft.values == {}
         await press(pilot, "enter", *"200", "enter")
-        assert "200 kV by the settings (which counts), 300 by the mdoc" in flat(pilot.app)
+        told = screen.query_one("#fact-about", TextPane).text
+        assert "200 kV by the settings (which counts), 300 by the mdoc" in told
         await press(pilot, "f")
         assert screen.draft.values == {"voltage_kv": "300"}
         await press(pilot, "x")

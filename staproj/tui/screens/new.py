@@ -21,20 +21,12 @@ from staproj.tui.widgets.tabs import TabLine
 from staproj.tui.widgets.text_pane import TextPane
 from staproj.tui.wizard import Draft, Inspected
 from staproj.tui.wizard_facts import FactPage
+from staproj.tui.wizard_files import INPUT_ID, SESSION, FilePage
 
 TEMPLATE, FILES, MICROSCOPE, PLACE, CHECK = PAGES = ("template", "files", "microscope", "place", "check")
-SESSION = "session"
-EXAMPLES = {
-    "movies": "e.g. /data/session/frames/*.tif",
-    "mdoc": "e.g. /data/session/mdoc/*.mdoc",
-    "gain": "e.g. /data/session/gain.mrc",
-    "stacks": "e.g. /data/tilt_series/*.st",
-    "angles": "e.g. /data/tilt_series/*.rawtlt",
-}
-INPUT_ID = "role-{}"
 
 
-class NewScreen(FactPage):
+class NewScreen(FilePage, FactPage):
     """Five pages; nothing is written before ctrl+s on the last one."""
 
     key_order = ("create", "turn_tab(1)", "open", "files_value", "default", "undo")
@@ -54,8 +46,15 @@ class NewScreen(FactPage):
     NewScreen.-ascii #about, NewScreen.-ascii #fact-about { border-top: ascii ansi_bright_black; }
     NewScreen #facts { height: 1fr; }
     NewScreen #fact-about { height: 8; }
-    NewScreen.-wide #fact-about { height: 20; }
-    NewScreen .said { height: auto; padding: 0 1; color: ansi_bright_black; }
+    NewScreen.-wide #template, NewScreen.-wide #microscope { layout: horizontal; }
+    NewScreen.-wide #templates { width: 2fr; height: 1fr; max-height: 100%; }
+    NewScreen.-wide #facts { width: 2fr; }
+    NewScreen.-wide #about, NewScreen.-wide #fact-about { width: 3fr; height: 1fr; border-top: none;
+                                                        border-left: solid ansi_bright_black; }
+    NewScreen.-wide #fact-about { width: 1fr; }
+    NewScreen.-wide.-ascii #about { border-left: ascii ansi_bright_black; }
+    NewScreen.-wide.-ascii #fact-about { border-left: ascii ansi_bright_black; }
+    NewScreen .said { height: auto; padding: 0 1; text-style: dim; }
     NewScreen Field { margin-bottom: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -65,7 +64,7 @@ class NewScreen(FactPage):
         Binding("tab", "turn_tab(1)", "next page", show=False),
         Binding("shift+tab", "turn_tab(-1)", "page before", show=False),
         Binding("t", "own_template", "take a template of your own", show=False),
-        Binding("f1", "app.help", "help", show=False),
+        Binding("f1", "help_here", "help, also while typing", show=False),
         Binding("q", "quit_wizard", "quit; runs go on", show=False),
     ]
 
@@ -96,13 +95,16 @@ class NewScreen(FactPage):
             id="directory",
         )
         name = Field("name", "of the project; without, that of the directory", self.draft.name, id="name")
+        keys = "Tab completes, enter and arrows go on, f1 helps."
         said = "Nothing is copied: the project keeps the patterns. Several of them: a; b"
+        fields = Container(id="fields")
+        fields.styles.height = "auto"
         yield TabLine(PAGES)
         yield Container(
             Container(chosen, about, id=TEMPLATE),
-            VerticalScroll(Static(said, classes="said"), Container(id="fields"), id=FILES, can_focus=False),
+            VerticalScroll(Static(f"{said}\n{keys}", classes="said"), fields, id=FILES, can_focus=False),
             self.fact_page(MICROSCOPE),
-            VerticalScroll(directory, name, id=PLACE, can_focus=False),
+            VerticalScroll(Static(keys, classes="said"), directory, name, id=PLACE, can_focus=False),
             TextPane(id=CHECK),
             id="pages",
             classes="body",
@@ -111,7 +113,6 @@ class NewScreen(FactPage):
     def on_mount(self) -> None:
         """Begin with the templates."""
         self.set_class(not self.sta.look.unicode, "-ascii")
-        self.query_one("#fields").styles.height = "auto"
         self.show_tab(TEMPLATE)
         self._list_templates()
 
@@ -133,6 +134,10 @@ class NewScreen(FactPage):
         self.forget_files()
         if self.tab in (MICROSCOPE, CHECK):
             self.look()
+
+    def action_help_here(self) -> None:
+        """Show the help; ``?`` cannot while one types."""
+        self.sta.action_help()
 
     # --------------------------------------------------------------------------------------------- pages
     def show_tab(self, name: str) -> None:
@@ -206,7 +211,7 @@ class NewScreen(FactPage):
         self.draft.described = told
         self.query_one("#about", TextPane).set_lines(wizard_rows.template_lines(told))
         if before != list(told["takes"]):
-            self._make_fields()
+            self.make_fields()
         self.tell_place()
 
     def action_own_template(self) -> None:
@@ -233,46 +238,6 @@ class NewScreen(FactPage):
         self.fetch(lambda: wizard.describe(path), known, name="own template")
 
     # --------------------------------------------------------------------------------------------- files
-    def _make_fields(self) -> None:
-        """Show a line for each kind of data that the template takes; lines and what was typed stay."""
-        place = self.query_one("#fields")
-        if not place.children:
-            place.mount(self._session_field())
-        there = {field.label: field for field in place.query(Field) if field.id != SESSION}
-        for role, about in self.draft.takes.items():
-            if role not in there:
-                there[role] = self._field(role, about["help"])
-                place.mount(there[role])
-            else:
-                there[role].tell_words(about["help"])
-                place.move_child(there[role], after=len(place.children) - 1)
-        for role, field in there.items():
-            field.display = role in self.draft.takes
-
-    def _session_field(self) -> Field:
-        base = self.draft.base
-        return Field(
-            "look in",
-            "a directory of the session: enter finds the files in it",
-            see=lambda text: wizard.see_session(text, base),
-            complete=lambda text: wizard.complete_directories(text, base),
-            placeholder="optional, e.g. /data/session",
-            id=SESSION,
-        )
-
-    def _field(self, role: str, words: str) -> Field:
-        base = self.draft.base
-        return Field(
-            role,
-            words,
-            self.draft.patterns.get(role, ""),
-            see=lambda text: wizard.see_patterns(text, base),
-            complete=lambda text: wizard.complete_patterns(text, base),
-            suggestions=wizard.suggested,
-            placeholder=EXAMPLES.get(role, ""),
-            id=INPUT_ID.format(role),
-        )
-
     @on(Field.Changed)
     def field_changed(self, event: Field.Changed) -> None:
         """Keep what was typed."""
@@ -290,32 +255,13 @@ class NewScreen(FactPage):
     def field_left(self, event: Field.Left) -> None:
         """Go on to the next line, from the last one to the next page."""
         if event.field.id == SESSION and event.taken and event.by > 0 and event.field.value.strip():
-            self._find_files(event.field.value.strip())
+            self.find_files(event.field.value.strip())
         fields = self.shown_fields(self.tab)
         place = fields.index(event.field) + event.by
         if 0 <= place < len(fields):
             fields[place].focus()
         elif event.taken:
             self.action_turn_tab(event.by)
-
-    def shown_fields(self, page: str) -> list[Field]:
-        """Return the lines of a page that can be typed on."""
-        return [field for field in self.query_one(f"#{page}").query(Field) if field.display]
-
-    def _find_files(self, directory: str) -> None:
-        draft = self.draft.copy()
-
-        def fill(found: dict[str, str]) -> None:
-            filled = []
-            for role, text in found.items():
-                field = self.query_one(f"#{INPUT_ID.format(role)}", Field)
-                if not field.value.strip():
-                    field.value = text
-                    filled.append(role)
-            names = ", ".join(filled)
-            self.say(f"found {names}: look whether they are right" if filled else "found nothing new in it")
-
-        self.fetch(lambda: wizard.find_files(draft, directory), fill, name="find")
 
     # ------------------------------------------------------------------------------------------ the end
     def looked(self, seen: Inspected) -> None:
