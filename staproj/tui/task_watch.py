@@ -35,13 +35,13 @@ class TaskWatch(StaScreen):
 
     def _tasks_seen(self, tasks: list[dict[str, Any]]) -> None:
         went_on = {task["task"] for task in self.tasks if task["state"] in ACTIVE} | self._begun
-        if tasks != self.tasks:
-            self.tasks = tasks
+        before, self.tasks = self.tasks, tasks
+        if tasks != before:
             self.show_tasks()
-            for task in tasks:
-                if task["task"] in went_on and task["state"] in ENDED:
-                    self._begun.discard(task["task"])
-                    self.task_ended(task)
+        for task in tasks:
+            if task["task"] in went_on and task["state"] in ENDED:
+                self._begun.discard(task["task"])
+                self.task_ended(task)
         if any(task["state"] in ("starting", "running") for task in tasks) and not self._task_timer:
             self._task_timer = True
             self.set_timer(LOOK_EVERY_S, self._look_again)
