@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from staproj.api import Project
 from staproj.tui import wizard, wizard_rows
 from staproj.tui.look import Look
 from staproj.tui.screens.new import NewScreen
@@ -358,3 +359,39 @@ def test_a_fact_says_where_it_comes_from() -> None:
     assert axis.data["missing"]
     draft.values["voltage_kv"] = "120"
     assert wizard_rows.fact_rows(draft, seen, Look())[0].cells[4][0] == "typed"
+
+
+def test_a_project_of_stacks_has_all_that_was_given(session: Path) -> None:
+    """Angles and several mdoc patterns, for which the command has no option, stand in the manifest too."""
+    draft = Draft(session, "stack", wizard.describe("stack"), directory="st")
+    draft.patterns = {"stacks": "a/*.st", "angles": "a/*.rawtlt", "mdoc": "a/*.mdoc; b/*.mdoc"}
+    draft.values = {"tilt_axis_deg": "85"}
+    assert draft.plan([])["ok"]
+    assert not (session / "st").exists()
+    project = Project.create(draft.place, draft.template, **draft.arguments([]))
+    told = tomllib.loads((project.root / "staproj.toml").read_text())["step"]["import_stack"]["params"]
+    assert told == {
+        "stacks": [str(session / "a/*.st")],
+        "angles": [str(session / "a/*.rawtlt")],
+        "mdoc": [str(session / "a/*.mdoc"), str(session / "b/*.mdoc")],
+        "tilt_axis_deg": 85,
+    }
+
+
+def test_a_second_project_from_within_one(session: Path) -> None:
+    """The wizard over a project makes another one and goes on with that; esc goes back to the first."""
+    first = Project.create(session / "first", DEMO)
+
+    async def scenario(pilot: Any) -> None:
+        pilot.app.show("new")
+        await settle(pilot)
+        await press(pilot, "escape")
+        assert isinstance(pilot.app.screen, PipelineScreen)
+        pilot.app.show("new")
+        await settle(pilot)
+        await press(pilot, "4", *"second", "ctrl+n", "ctrl+s")
+        await until(pilot, lambda: pilot.app.root == session / "second")
+        await settle(pilot)
+        assert "second" in screen_text(pilot.app).splitlines()[0]
+
+    drive(open_app(first.root, start_in=session), scenario)
