@@ -59,10 +59,7 @@ class Archives:
             If the person stopped it; ``resume`` goes on.
         """
         target = Path(dest)
-        names = [text.strip() for part in without for text in part.split(",") if text.strip()]
-        asked = [text.strip() for part in runs for text in part.split(",") if text.strip()] if runs else None
-        if "raw" in names and include_raw:
-            raise UsageError("--without raw and --include-raw exclude each other", hint="give one of them")
+        names, asked = _asked(without, runs, include_raw=include_raw)
         if target.suffix.lower() in _PACKED and not (zstd and target.suffix.lower() in (".zst", ".zstd")):
             raise UsageError(
                 f"an archive is a tar file, and {target.suffix} stands for a compressed one",
@@ -114,12 +111,58 @@ class Archives:
         )
         return {"archive": str(target), **asdict(written), **made}
 
+    def expect(
+        self, *, without: Sequence[str] = (), runs: Sequence[str] | None = None, include_raw: bool = False
+    ) -> dict[str, Any]:
+        """Say how large an archive would be and what would stay behind; nothing is written.
+
+        Returns ``{"files", "payload_bytes", "runs", "stays", "raw_outside", "left_out"}`` (the RO-Crate
+        metadata, which is made on the way, is not counted). ``stays``: ``{class: {"files", "bytes"}}`` of
+        outputs that would only be listed; ``raw_outside``: how many files of raw data would; ``left_out``:
+        what cannot be archived (``path`` and ``why``). Files are not compared with their records here.
+        """
+        names, asked = _asked(without, runs, include_raw=include_raw)
+        chosen = choosing.select(
+            self._layout, without=names, only=asked, include_raw=include_raw, keep_going=True
+        )
+        plan = archive_files.make_plan(chosen, {}, lambda: None)
+        files = n_bytes = raw_outside = 0
+        for entry in plan.entries:
+            files, n_bytes = files + 1, n_bytes + entry.size
+        stays: dict[str, dict[str, int]] = {}
+        for stub in plan.stubs:
+            if stub.get("class") == "raw":
+                raw_outside += stub["archived_as"] is None
+            elif "class" in stub:
+                told = stays.setdefault(str(stub["class"]), {"files": 0, "bytes": 0})
+                told["files"] += 1
+                told["bytes"] += int(stub["size"])
+        return {
+            "files": files,
+            "payload_bytes": n_bytes,
+            "runs": len(chosen.records),
+            "stays": stays,
+            "raw_outside": raw_outside,
+            "left_out": chosen.left_out,
+        }
+
     def verify(
         self, *, runs: Sequence[str] | None = None, raw: bool = False, tell: Tell = ignore
     ) -> dict[str, Any]:
         """Compare all files of sealed runs (of some, with ``runs``) with their digests."""
         asked = [text for part in runs for text in part.split(",") if text] if runs else None
         return _told(verify.verify_project(self._layout, only=asked, raw=raw, tell=tell))
+
+
+def _asked(
+    without: Sequence[str], runs: Sequence[str] | None, *, include_raw: bool
+) -> tuple[list[str], list[str] | None]:
+    """Return classes and runs one by one, of texts with commas."""
+    names = [text.strip() for part in without for text in part.split(",") if text.strip()]
+    asked = [text.strip() for part in runs for text in part.split(",") if text.strip()] if runs else None
+    if "raw" in names and include_raw:
+        raise UsageError("--without raw and --include-raw exclude each other", hint="give one of them")
+    return names, asked
 
 
 def verify_path(

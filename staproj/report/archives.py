@@ -26,6 +26,20 @@ def written_lines(made: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def expected_lines(told: Mapping[str, Any]) -> list[str]:
+    """Say how large an archive would be, and what would stay behind."""
+    lines = [f"{size(told['payload_bytes'])} in {told['files']} files of {told['runs']} runs (before zstd)"]
+    lines += [
+        f"  stays behind, listed with digests: {entry['files']} {name} outputs, {size(entry['bytes'])}"
+        for name, entry in sorted(told["stays"].items())
+    ]
+    if told["raw_outside"]:
+        lines.append(f"  raw data not in it: {told['raw_outside']} files, listed with fingerprints")
+    left = told["left_out"]
+    lines += [f"  left out: {entry['path']}: {entry['why']}" for entry in left[:_SHOWN]]
+    return [*lines, *([f"  left out: {len(left) - _SHOWN} more"] if len(left) > _SHOWN else [])]
+
+
 def verified_lines(found: Mapping[str, Any], where: str) -> list[str]:
     """Say what was checked and what is damaged."""
     runs = f" of {found['runs']} runs" if found["what"] == "project" else ""

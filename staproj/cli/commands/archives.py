@@ -39,11 +39,20 @@ def archive(
     keep_going: Annotated[
         bool, Parameter(negative="", help="Archive damaged files as they are, and list them.")
     ] = False,
+    dry_run: Annotated[
+        bool, Parameter(negative="", help="Only say how large it would be and what would stay behind.")
+    ] = False,
     quiet: Quiet = False,
     project: ProjectDir = None,
     json: Json = False,
 ) -> None:
     """Write the project into one file: a BagIt bag in a tar, with SHA-256 of everything."""
+    if dry_run:
+        told = Project.open(project or ".").archives.expect(
+            without=without or (), runs=runs, include_raw=include_raw
+        )
+        output.emit(told, report.expected_lines(told), as_json=json)
+        return
     with diagnostics.Bars(quiet=quiet) as bars:
         made = Project.open(project or ".").archives.write(
             dest,
