@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.scrollbar import ScrollBar, ScrollBarRender
@@ -26,6 +27,7 @@ from staproj.api.changes import Changes, read_only
 from staproj.tui import look as looks
 from staproj.tui.asking import Asking
 from staproj.tui.base import Dialog, StaScreen, error_text
+from staproj.tui.keys_ahead import KeysAhead
 from staproj.tui.palette import open_palette
 from staproj.tui.watching import LOOK_EVERY_S, Watching
 
@@ -73,7 +75,7 @@ class AsciiScrollBar(ScrollBarRender):
     BLANK_GLYPH = " "
 
 
-class StaprojApp(Asking, Watching, App[int]):
+class StaprojApp(Asking, KeysAhead, Watching, App[int]):
     """Everything on one project (or none yet: the wizard for a new one)."""
 
     TITLE = "staproj"
@@ -131,6 +133,13 @@ class StaprojApp(Asking, Watching, App[int]):
         self.animation_level = "none"
         self.show(self.first)
         self.set_interval(LOOK_EVERY_S, self.look_on)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Take keys one after the other; everything else as it comes."""
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            self.take(event, super().on_event)
+            return
+        await super().on_event(event)
 
     def open_project(self, root: Path) -> None:
         """Go on with another project (one that was just made)."""

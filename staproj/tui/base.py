@@ -37,6 +37,9 @@ WIDE = 120
 class Fetching:
     """Work in threads for screens and dialogs."""
 
+    takes_focus: bool = True
+    """Whether something in it takes the keys; a box that takes them itself says no."""
+
     def fetch(
         self,
         work: Callable[[], T],

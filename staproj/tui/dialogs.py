@@ -141,6 +141,7 @@ class Confirm(Dialog):
         super().__init__()
         self.title_text, self.lines, self.do = title, list(lines), do
         self.must_type, self.command_text = must_type, command
+        self.takes_focus = bool(must_type)
         self.yes = False
 
     def compose(self) -> ComposeResult:

@@ -170,7 +170,7 @@ def step_details(step: Mapping[str, Any], stage: Mapping[str, Any], look: Look) 
     lines: list[Any] = [(f"{sign} {step['step']}: {stage.get('summary', step['stage'])}", looks.BOLD)]
     names = [*stage.get("params", {})]
     if names:
-        lines.append(f"r: run it again with other values of {', '.join(names)}")
+        lines.append(f"r: run it again with other values of {_some(names)}")
     if step["state"] in ("fresh", "soft"):
         lines.append((f"{step['run']} is {step['state']}: {step['verdict']}".rstrip(": "), style))
     elif step["state"] == "never-run":
@@ -180,6 +180,19 @@ def step_details(step: Mapping[str, Any], stage: Mapping[str, Any], look: Look) 
         lines.append((f"{step['state']} ({head}), because", style))
     lines += [f"  {reason_line(reason)}" for reason in step["reasons"] if reason["kind"] != "never-run"]
     return lines
+
+
+def _some(names: list[str], room: int = 40) -> str:
+    """Return as many names as have room on the line, and how many more there are.
+
+    >>> _some(["defocus_min_um", "defocus_max_um", "defocus_hand", "astigmatism_max_um"])
+    'defocus_min_um, defocus_max_um and 2 more'
+    """
+    count = 1
+    while count < len(names) and len(", ".join(names[: count + 1])) <= room:
+        count += 1
+    more = len(names) - count
+    return ", ".join(names[:count]) + (f" and {more} more" if more else "")
 
 
 def run_details(run: Mapping[str, Any]) -> list[Any]:
