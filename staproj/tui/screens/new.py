@@ -155,6 +155,8 @@ class NewScreen(FilePage, FactPage):
         target = focus[name]()
         if target is not None:
             target.focus()
+        else:
+            self.set_focus(None)  # the lines are still to come: keys wait for them
         if name in (MICROSCOPE, CHECK):
             self.look()
         self.tell_place()
@@ -212,6 +214,8 @@ class NewScreen(FilePage, FactPage):
         self.query_one("#about", TextPane).set_lines(wizard_rows.template_lines(told))
         if before != list(told["takes"]):
             self.make_fields()
+            if self.tab == FILES and self.focused is None:
+                self.call_after_refresh(self.show_tab, FILES)
         self.tell_place()
 
     def action_own_template(self) -> None:
