@@ -101,15 +101,16 @@ class Background:
             facts = atomic.read_json(found.request)
         state, ended = _state(found)
         progress, problems = _log(found)
+        command, code = facts.get("command"), ended.get("exit_code")
         return {
             "task": found.id,
-            "command": [str(word) for word in facts.get("command") or ()],
+            "command": [str(word) for word in command] if isinstance(command, list) else [],
             "state": state,
-            "exit_code": ended.get("exit_code"),
-            "created": facts.get("created"),
-            "ended": ended.get("time"),
-            "user": facts.get("user"),
-            "host": facts.get("host"),
+            "exit_code": code if isinstance(code, int) else None,
+            "created": _number(facts.get("created")),
+            "ended": _number(ended.get("time")),
+            "user": str(facts.get("user") or ""),
+            "host": str(facts.get("host") or ""),
             "progress": progress,
             "said": _tail(found.out),
             "problems": problems,
@@ -277,23 +278,43 @@ def _live(found: TaskDir) -> None:
 
 def _state(found: TaskDir) -> tuple[str, dict[str, Any]]:
     """Return what became of a command, by proof, and its last word."""
-    with suppress(StaprojError):
-        if found.result.exists():
-            ended = atomic.read_json(found.result)
-            if ended.get("state") in ENDED:
-                return str(ended["state"]), ended
+    ended = _ended(found)
+    if ended:
+        return str(ended["state"]), ended
+    if not found.request.exists() and is_recent(found.path):
+        return "starting", {}  # its directory is there, and what was asked for will be in a moment
     begun = found.process.exists()
     try:
         who = atomic.read_json(found.process if begun else found.request)
     except StaprojError:
         return "interrupted", {}
-    who = who if begun else dict(who.get("asked_by") or {})
+    who = who if begun else _table(who.get("asked_by"))
     alive = is_alive(who) if who.get("host") else False
     if alive is None:
         return ("running" if is_recent(found.heartbeat) else "unreachable"), {}
-    if not alive:
-        return "interrupted", {}
+    if not alive:  # it may have said its last word since
+        ended = _ended(found)
+        return str(ended.get("state", "interrupted")), ended
     return "running" if begun else "starting", {}
+
+
+def _ended(found: TaskDir) -> dict[str, Any]:
+    """Return the last word of a command; empty as long as there is none."""
+    with suppress(StaprojError):
+        if found.result.exists():
+            told = atomic.read_json(found.result)
+            return told if told.get("state") in ENDED else {}
+    return {}
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    """Return a time of a file that anybody may have written; ``None`` if it is none."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11
+    return float(value) if good else None
 
 
 def _tail(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from staproj.api.background import ACTIVE, ENDED, Background
 from staproj.tui.base import StaScreen
 
 LOOK_EVERY_S = 1.0
+FIRST_LOOK_S, YOUNG_S = 0.3, 1.0
+"""Many commands end within a second: what was just begun is looked at sooner."""
 NEWEST = 20
 
 
@@ -24,13 +27,16 @@ class TaskWatch(StaScreen):
     def show_tasks(self) -> None:
         """Show :attr:`tasks`: they have changed."""
 
+    def task_begun(self, name: str) -> None:
+        """Hear of a command that was begun here."""
+
     def task_ended(self, task: dict[str, Any]) -> None:
         """Hear of a command that went on a moment ago and does not any more."""
 
     def load_tasks(self) -> None:
         """Look at what goes on in the background."""
         found = Background(self.project.root)
-        known = {task["task"]: task for task in self.tasks if task["state"] in ENDED}
+        known = {task["task"]: task for task in self.tasks if task["ended"] is not None}
         self.fetch(lambda: found.all(NEWEST, known), self._tasks_seen, name="tasks")
 
     def _tasks_seen(self, tasks: list[dict[str, Any]]) -> None:
@@ -42,9 +48,11 @@ class TaskWatch(StaScreen):
             if task["task"] in went_on and task["state"] in ENDED:
                 self._begun.discard(task["task"])
                 self.task_ended(task)
-        if any(task["state"] in ("starting", "running") for task in tasks) and not self._task_timer:
+        going = [task for task in tasks if task["state"] in ("starting", "running")]
+        if going and not self._task_timer:
             self._task_timer = True
-            self.set_timer(LOOK_EVERY_S, self._look_again)
+            young = any(time.time() - (task["created"] or 0.0) < YOUNG_S for task in going)
+            self.set_timer(FIRST_LOOK_S if young else LOOK_EVERY_S, self._look_again)
 
     def _look_again(self) -> None:
         self._task_timer = False
@@ -64,6 +72,7 @@ class TaskWatch(StaScreen):
 
         def begun(name: str) -> None:
             self._begun.add(name)  # it may have ended before anybody looked
+            self.task_begun(name)
             self.sta.did(list(words), f"{name} has begun, it goes on when you leave{outcome}")
             self.load_tasks()
 

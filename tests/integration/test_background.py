@@ -20,6 +20,7 @@ from staproj.cli import diagnostics
 from staproj.cli.main import main
 from staproj.errors import StorageError, UsageError
 from staproj.project.taskdir import task
+from staproj.report import background as report
 from tests.integration.slow_archive import slow_archive
 
 
@@ -103,6 +104,16 @@ def test_a_process_that_is_gone_is_no_running_command(slow: Project) -> None:
     assert found.describe(name)["state"] == "interrupted"
 
 
+def test_what_is_only_just_asked_for_is_starting(done: Project) -> None:
+    """Whoever looks between the making of its directory and its first file does not call it interrupted."""
+    place = task(done.layout, 1)
+    place.path.mkdir(parents=True)
+    found = Background(done.root)
+    assert found.describe("b0001")["state"] == "starting"
+    os.utime(place.path, (1.0, 1.0))
+    assert found.describe("b0001")["state"] == "interrupted"
+
+
 def test_only_some_commands_go_on_in_the_background(done: Project) -> None:
     """Runs are made by jobs, and what changes the project at once is not done behind one's back."""
     found = Background(done.root)
@@ -121,6 +132,23 @@ def test_nothing_is_kept_through_a_link(done: Project, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="link"):
         Background(done.root).start(["verify"])
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_records_from_elsewhere_are_only_data(done: Project) -> None:
+    """Whatever stands in the files of a project from elsewhere, lists say something, nothing is started."""
+    place = task(done.layout, 1)
+    place.path.mkdir(parents=True)
+    odd = {"command": {"a": 1}, "created": "soon", "user": ["x"], "host": 3, "asked_by": "me"}
+    place.request.write_text(json.dumps(odd))
+    place.process.write_text(json.dumps({"pid": os.getpid(), "host": None}))
+    place.out.write_bytes(b"\x1b[2Jout\xff\n")
+    found = Background(done.root)
+    told = found.describe("b0001")
+    assert (told["state"], told["command"], told["created"]) == ("interrupted", [], None)
+    place.result.write_text(json.dumps({"state": "done", "exit_code": "0", "time": 1e300}))
+    told = found.describe("b0001")
+    assert (told["state"], told["exit_code"], told["ended"]) == ("done", None, None)
+    assert "b0001" in "\n".join(report.task_rows([told]) + report.task_lines(told))
 
 
 def test_old_ones_are_forgotten(done: Project) -> None:
