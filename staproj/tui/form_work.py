@@ -70,7 +70,6 @@ class WorkForm(Tabbed, StaScreen):
 
     for_run: ClassVar[bool] = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        *Tabbed.BINDINGS,
         Binding("right_square_bracket", "turn_tab(1)", "tabs", show=True, key_display="[ ]"),
         Binding("R", "start", "run it", show=True),
         Binding("ctrl+s", "start", "run it", show=False),
