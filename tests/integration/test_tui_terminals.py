@@ -132,9 +132,8 @@ def test_without_a_terminal_it_refuses(done: Project) -> None:
 
 def test_a_browser_is_served_through_the_web_driver(done: Project) -> None:
     """Started as textual-serve starts it, it answers with packets that hold the pipeline."""
-    env = os.environ | {
-        "TEXTUAL_DRIVER": "textual.drivers.web_driver:WebDriver", "COLUMNS": "80", "ROWS": "24", "TERM": "xterm",
-    }  # fmt: skip
+    driver = "textual.drivers.web_driver:WebDriver"
+    env = os.environ | {"TEXTUAL_DRIVER": driver, "COLUMNS": "80", "ROWS": "24", "TERM": "xterm"}
     with subprocess.Popen(
         [*STAPROJ, "tui", str(done.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
     ) as process:
