@@ -1,6 +1,6 @@
 """Has anything changed? Asked once a second by whoever looks on; costs a few calls of ``stat``.
 
-Directories change when a run begins, a version is written or a job starts; jobs at work are looked at themselves.
+Directories change when a run begins, a version is written or a job starts; jobs at work are looked at too.
 Nothing is locked, nothing is written.
 """
 

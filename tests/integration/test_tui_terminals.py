@@ -1,4 +1,4 @@
-"""The interface in real terminals: tmux, the Linux console, no colour, a browser; killed while a run goes on."""
+"""The interface in real terminals: tmux, the console, no colour, a browser; killed while a run goes on."""
 
 from __future__ import annotations
 
