@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from textual.binding import Binding, BindingType
 
 from staproj.api.starting import How, Starting
+from staproj.errors import StaprojError
 from staproj.tui.base import StaScreen
 
 
@@ -38,6 +39,13 @@ class RunActions(StaScreen):
     def marked_runs(self) -> list[str]:
         """Return the runs that are marked."""
         return []
+
+    def directory_to_copy(self, run: str) -> dict[str, str]:
+        """Return the directory of a run as something to copy, if it is still there."""
+        try:
+            return {"directory of the run": str(self.project.layout.find_run(run).path)}
+        except StaprojError:
+            return {}
 
     def _run(self) -> str | None:
         run = self.target()[1]

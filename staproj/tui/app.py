@@ -9,21 +9,24 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import events
+from textual.actions import ActionParseResult
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.scrollbar import ScrollBar, ScrollBarRender
 from textual.theme import BUILTIN_THEMES
 from textual.widgets import Input
 
 from staproj.api import Project
 from staproj.api.changes import Changes, read_only
+from staproj.errors import StaprojError
 from staproj.tui import look as looks
 from staproj.tui.asking import Asking
 from staproj.tui.base import Dialog, StaScreen, error_text
@@ -174,6 +177,32 @@ class StaprojApp(Asking, KeysAhead, Watching, App[int]):
         """Remember what was done as the command that does the same, and show it."""
         self.commands.append((time.time(), ["staproj", *command], outcome))
         self.say(f"{outcome + ': ' if outcome else ''}staproj {shlex.join(command)}")
+
+    def show_error(self, error: Exception) -> None:
+        """Show an error on the screen on top."""
+        screen = self.screen
+        if isinstance(screen, StaScreen | Dialog):
+            screen.show_error(error)
+
+    def attempt(self, call: Callable[..., Any], *what: Any) -> None:
+        """Call, and show an error of the project."""
+        try:
+            call(*what)
+        except (StaprojError, OSError) as error:
+            self.show_error(error)
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Do what a key is for; an error of the project is shown and ends nothing."""
+        try:
+            return await super().run_action(action, default_namespace, namespaces)
+        except (StaprojError, OSError) as error:
+            self.show_error(error)
+            return True
 
     def keep_error(self, error: BaseException) -> None:
         """Keep an error for ``!``."""

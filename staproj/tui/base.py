@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.worker import get_current_worker
@@ -81,6 +82,13 @@ class Fetching:
 
         with suppress(RuntimeError):  # the program is being left
             screen.app.call_from_thread(checked)
+
+    async def _dispatch_message(self, message: Message) -> None:
+        """Show an error that comes of a message: nobody is thrown out for a file that is gone."""
+        try:
+            await super()._dispatch_message(message)  # type: ignore[misc]
+        except (StaprojError, OSError) as error:
+            self.show_error(error)
 
     def show_error(self, error: Exception) -> None:
         """Show an error: in one line, and whole with ``!``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.app import SuspendNotSupported
@@ -24,7 +25,7 @@ def edit_manifest(app: StaprojApp) -> None:
     """Open staproj.toml in an editor; say afterwards whether it holds and what is stale."""
     project = app.project
     path = project.layout.manifest
-    before = path.read_bytes()
+    before = _held(path)
     try:
         with app.suspend():
             code = subprocess.run([*editor(), str(path)], check=False).returncode
@@ -37,10 +38,18 @@ def edit_manifest(app: StaprojApp) -> None:
     app.refresh(layout=True, repaint=True)
     if code:
         app.say(f"{editor()[0]} ended with code {code}", "warning")
-    elif path.read_bytes() == before:
-        app.say("staproj.toml is as it was")
+    elif _held(path) == before:
+        app.say("staproj.toml is as it was" if before is not None else "there is no staproj.toml")
     else:
         tell_validation(app)
+
+
+def _held(path: Path) -> bytes | None:
+    """Return what a file holds; ``None``: it is not there, and an editor may write it anew."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def tell_validation(app: StaprojApp) -> None:

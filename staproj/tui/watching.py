@@ -75,7 +75,7 @@ class Watching:
         screen.tell_place()
         if changed and self._seen.get(id(screen)) is not None:
             self._seen[id(screen)] = self._turn
-            screen.reload()
+            self._self.attempt(screen.reload)
         screen.progress(jobs)
 
     def changes_since(self, screen: Screen[Any]) -> bool:

@@ -295,5 +295,5 @@ class LineageScreen(RunActions):
             path = self.project.root / self.directory / "out" / row.data["path"]
             found |= {"path of this file": str(path), "digest": str(row.data.get("sha256") or "")}
         elif run and row is not None and row.data.get("state") != "gone":
-            found["directory of the run"] = str(self.project.layout.find_run(run).path)
+            found |= self.directory_to_copy(run)
         return found

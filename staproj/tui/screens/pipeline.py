@@ -187,7 +187,7 @@ class PipelineScreen(RunActions, StaScreen):
         step, run = self.target()
         found = {"step": step} if step else {}
         if run:
-            found |= {"run": run, "directory of the run": str(self.project.layout.find_run(run).path)}
+            found |= {"run": run} | self.directory_to_copy(run)
         return found
 
 
