@@ -12,6 +12,20 @@ if TYPE_CHECKING:
     from staproj.tui.app import StaprojApp
 
 
+MOST_DIGITS = 9
+
+
+def whole_number(text: str) -> int | None:
+    """Return a whole number that a person typed; ``None``: it is none, or far too large.
+
+    >>> whole_number(" -3 "), whole_number("\u00b2"), whole_number("9" * 5000)
+    (-3, None, None)
+    """
+    digits = text.strip().removeprefix("-")
+    is_one = digits.isascii() and digits.isdigit() and len(digits) <= MOST_DIGITS
+    return int(text.strip()) if is_one else None
+
+
 class Asking:
     """The part of the app that asks."""
 
@@ -35,9 +49,9 @@ class Asking:
 
         def answered(text: str | None) -> None:
             if text is not None:
-                then(text)
+                self._app.attempt(then, text)
             elif cancelled is not None:
-                cancelled()
+                self._app.attempt(cancelled)
 
         self._app.push_screen(Ask(question, value, live=live, check=check, help_text=help_text), answered)
 
@@ -57,7 +71,7 @@ class Asking:
         text = shlex.join(["staproj", *command]) if command else ""
         self._app.push_screen(
             Confirm(title, lines, do=do, must_type=must_type, command=text),
-            lambda yes: then() if yes else None,
+            lambda yes: self._app.attempt(then) if yes else None,
         )
 
     def choose(
@@ -67,7 +81,8 @@ class Asking:
         from staproj.tui.dialogs import Choose
 
         self._app.push_screen(
-            Choose(title, options, note=note), lambda value: then(value) if value is not None else None
+            Choose(title, options, note=note),
+            lambda value: self._app.attempt(then, value) if value is not None else None,
         )
 
     def read(self, title: str, lines: Sequence[Any], *, wrap: bool = True) -> None:

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from staproj.errors import CheckError
 from staproj.report.tables import size
 from staproj.tui import storage_rows as rows_of
+from staproj.tui.asking import whole_number
 from staproj.tui.storage_rows import Level
 from staproj.tui.task_watch import TaskWatch
 from staproj.tui.widgets.lines import LineList, Row
@@ -119,7 +120,7 @@ class Cleaning(TaskWatch, Tabbed):
             "how many outputs are to be made again?",
             "3",
             given,
-            check=lambda text: "" if text.strip().isdigit() and int(text) > 0 else "a number above 0",
+            check=lambda text: "" if (whole_number(text) or 0) > 0 else "a number above 0",
             help_text="Drawn from what would go, made again in scratch, compared bit for bit.",
         )
 

@@ -18,6 +18,7 @@ from staproj.errors import StaprojError, UsageError
 from staproj.tui import job_rows
 from staproj.tui import look as looks
 from staproj.tui.actions import cancel_job
+from staproj.tui.asking import whole_number
 from staproj.tui.base import WIDE, error_text
 from staproj.tui.job_rows import JOB, OTHER, TASK
 from staproj.tui.task_watch import TaskWatch
@@ -278,7 +279,7 @@ class JobsScreen(TaskWatch):
             f"priority of {job['job']}",
             str(job["priority"]),
             given,
-            check=lambda text: "" if _is_whole(text) else "a whole number is wanted",
+            check=lambda text: "a whole number is wanted" if whole_number(text) is None else "",
             help_text="A whole number; 0 is usual, a higher one goes first on this machine.",
         )
 
@@ -319,10 +320,6 @@ class JobsScreen(TaskWatch):
         job = row.data
         found = {"job": job["job"]} | ({"run": job["run"]} if job["run"] else {})
         return found | {"what it said": job["message"]} if job["message"] else found
-
-
-def _is_whole(text: str) -> bool:
-    return text.strip().removeprefix("-").isdigit()
 
 
 def _outcome(jobs: Any, job: dict[str, Any]) -> list[Any]:
