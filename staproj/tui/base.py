@@ -9,8 +9,9 @@ and when files of the project have changed). Whatever reads files runs in a thre
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
@@ -111,6 +112,8 @@ class StaScreen(Fetching, Screen[Any]):
     """What ``?`` says above the keys: what one sees here and what to do with it."""
     key_order: ClassVar[tuple[str, ...]] = ()
     """Actions in the order in which the key bar names them (those not here come last)."""
+    key_words: ClassVar[Mapping[str, str]] = {}
+    """What an action is called on the key bar of this screen, where it has another name elsewhere."""
     DEFAULT_CSS = """
     StaScreen { layers: base over; }
     StaScreen .body { height: 1fr; }
@@ -198,13 +201,17 @@ class StaScreen(Fetching, Screen[Any]):
         bars = self.query(KeyBar)
         if bars:
             found = [
-                (active.binding, active.enabled)
+                (self._in_words(active.binding), active.enabled)
                 for active in self.active_bindings.values()
                 if active.binding.show
             ]
             order = {action: place for place, action in enumerate(self.key_order)}
             found.sort(key=lambda pair: order.get(pair[0].action, len(order)))
             bars.first().tell(found)
+
+    def _in_words(self, binding: Binding) -> Binding:
+        words = self.key_words.get(binding.action)
+        return replace(binding, description=words) if words else binding
 
     def on_resize(self) -> None:
         """Place panes side by side where there is room."""

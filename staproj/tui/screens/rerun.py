@@ -45,6 +45,7 @@ class RerunScreen(Judging):
     RerunScreen.-wide #glance { display: block; height: 1fr; }
     RerunScreen.-wide #help { height: 8; }
     """
+    key_words = {"open": "change"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "default", "default", show=True),
         Binding("backspace,delete", "default", "take the default", show=False),

@@ -370,10 +370,11 @@ class LineList(ScrollView, can_focus=True, inherit_bindings=False):
         if here and sign == " ":
             sign = self.look.sign("cursor")
         segments = [Segment(sign, looks.BOLD)]
+        plain = here and self.has_focus  # reversed colours would be stripes
         for column, cell, cells in zip(self.columns, row.cells, self._widths, strict=True):
             text, style = (cell, looks.PLAIN) if isinstance(cell, str) else cell
             text = self._fitted(self.look.plain(one_line(text)), cells, right=column.right)
-            segments += [Segment(text, style), Segment(" ", looks.PLAIN)]
+            segments += [Segment(text, looks.PLAIN if plain else style), Segment(" ", looks.PLAIN)]
         strip = Strip(segments).adjust_cell_length(width, looks.PLAIN)
         if here:
             strip = strip.apply_style(looks.CURSOR if self.has_focus else looks.UNFOCUSED)
