@@ -34,10 +34,7 @@ SIZE = (100, 30)
 
 @dataclass(frozen=True)
 class Shot:
-    """One drawing: file, title, the keys that lead there from the first screen, and what is then to be seen.
-
-    A key that begins with ``=`` is a text that is typed.
-    """
+    """One drawing: file, title, the keys that lead there from the first screen, and what is then there."""
 
     name: str
     title: str
@@ -69,7 +66,9 @@ SHOTS = (
     Shot("series", "T: tilt series", ("T",), "TS_01"),
     Shot("versions", "V: versions", ("V",), "new project"),
     Shot("clean-up", "C: space and clean-up", ("C",), "motion"),
-    Shot("archive", "A: archive and export", ("A",), "archive"),
+    Shot("archive", "A: archive and export", ("A",), "RO-Crate"),
+    Shot("import", "I: import data", ("I",), "it can be imported"),
+    Shot("new", "a new project", ("colon", *"new proj", "enter"), "22 steps"),
 )
 AT_WORK = (
     Shot("running", "a step at work", down_to(REFINE), "left"),
@@ -93,7 +92,7 @@ def draw(project: Path, shot: Shot) -> str:
 
         await until(pilot, lambda: "✓" in screen_text(app))
         for key in shot.keys:
-            await press(pilot, *(key[1:] if key.startswith("=") else [key]))
+            await press(pilot, "space" if key == " " else key)
         await until(pilot, lambda: is_there(screen_text(app), shot.text))
         for line in app.screen.query(Input):
             line.cursor_blink = False

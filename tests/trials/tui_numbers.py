@@ -36,17 +36,21 @@ RUN_TABS = 9
 RUN_WORDS = ("summary", "values", "record")
 """How many tabs the screen of a run has, and words that stand on it."""
 SCREENS = (
-    ("run", ("enter",), "summary"),
-    ("rerun", ("r",), "rerun"),
-    ("lineage", ("L",), "lineage"),
-    ("jobs", ("J",), "jobs"),
-    ("tilt series", ("T",), "tilt series"),
-    ("versions", ("V",), "versions"),
-    ("space, clean-up", ("C",), "clean"),
-    ("archive, export", ("A",), "archive"),
-    ("import data", ("I",), "import"),
+    ("run", "enter", "pictures"),
+    ("rerun", "r", "4 preview"),
+    ("compare", "d", "verdicts"),
+    ("lineage", "L", "lineage of"),
+    ("jobs", "J", "jobs:"),
+    ("tilt series", "T", "3 tilt series,"),
+    ("versions", "V", "versions:"),
+    ("space, clean-up", "C", "3 trash"),
+    ("archive, export", "A", "archive, export"),
+    ("import data", "I", "import data"),
+    ("commands", "W", "commands given here"),
+    ("help", "?", "keys here"),
+    ("palette", ":", "what do you want to do"),
 )
-"""Screens that are opened from the first: keys, and a word that stands on them (in whatever case)."""
+"""Screens that are opened from the first: the key, and words that then stand there (in whatever case)."""
 MODES: Mapping[str, tuple[str, dict[str, str]]] = {
     "truecolor": ("xterm-256color", {"COLORTERM": "truecolor"}),
     "256 colours": ("xterm-256color", {}),
@@ -268,24 +272,22 @@ def _held(numbers: Numbers, app: PtyApp) -> None:
 def _screens(numbers: Numbers, app: PtyApp, effort: Effort) -> None:
     """Open each main screen by its key and come back."""
     pressed = []
-    for name, keys, word in SCREENS:
-        opened = [press(app, key, 1.0) for key in keys]
+    for name, key, words in SCREENS:
+        opened = press(app, key, 1.0)
         screen = app.screen()
         assert app.alive(), f"the interface ended at {name!r}:\n{framed(screen)}"
-        if is_pipeline("\n".join(screen)) or word not in "\n".join(screen).casefold():
-            numbers.remark(f"the screen {name!r} did not open with {' '.join(keys)}:\n{framed(screen)}")
+        if words in "\n".join(screen).casefold():
+            pressed.append(opened)
         else:
-            pressed += opened
+            numbers.remark(f"the screen {name!r} did not open with {key}:\n{framed(screen)}")
         for _ in range(3):
-            if is_pipeline("\n".join(app.screen())):
-                break
             press(app, "esc", 0.6)
-    if pressed:
-        most = max(pressed, key=lambda key: key.size)
-        slowest = max(pressed, key=lambda key: key.first_ms)
-        numbers.add("bytes of a key that opens a screen, most", most.size / 1000, KEY_KB, "kB")
-        numbers.add("first byte of a screen, slowest", slowest.first_ms, None, "ms")
-        _tell(pressed)
+            if is_pipeline(screen := "\n".join(app.screen())) and words not in screen.casefold():
+                break
+    _sizes(numbers, "bytes of a key that opens a screen", pressed)
+    numbers.add("first byte of a screen, slowest", max(key.first_ms for key in pressed), None, "ms")
+    _delays(numbers, "key to repaint (opens a screen)", pressed, None)
+    _tell(pressed)
     numbers.add("memory after every main screen", app.rss_bytes() / 1e6, None, "MB")
 
 
