@@ -10,7 +10,6 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,7 +20,6 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.scrollbar import ScrollBar, ScrollBarRender
-from textual.theme import BUILTIN_THEMES
 from textual.widgets import Input
 
 from staproj.api import Project
@@ -32,6 +30,7 @@ from staproj.tui.asking import Asking
 from staproj.tui.base import Dialog, StaScreen, error_text
 from staproj.tui.keys_ahead import KeysAhead
 from staproj.tui.palette import open_palette
+from staproj.tui.theme import TERMINAL, AsciiScrollBar
 from staproj.tui.watching import LOOK_EVERY_S, Watching
 
 SCREENS = {
@@ -51,31 +50,6 @@ SCREENS = {
     "commands": "staproj.tui.screens.commands:CommandsScreen",
 }
 """Screens by name, imported when they are first shown."""
-
-TERMINAL = replace(
-    BUILTIN_THEMES["ansi-dark"],
-    name="terminal",
-    variables={
-        **BUILTIN_THEMES["ansi-dark"].variables,
-        "scrollbar": "ansi_bright_black",
-        "scrollbar-background": "ansi_default",
-        "input-cursor-text-style": "reverse",
-        "input-cursor-background": "ansi_default",
-        "input-cursor-foreground": "ansi_default",
-        "block-cursor-text-style": "reverse",
-        "block-cursor-background": "ansi_default",
-        "block-cursor-foreground": "ansi_default",
-    },
-)
-"""The terminal's own colours: they fit wherever it is dark or light."""
-
-
-class AsciiScrollBar(ScrollBarRender):
-    """A scroll bar of background colours only."""
-
-    VERTICAL_BARS: ClassVar[list[str]] = [" "] * len(ScrollBarRender.VERTICAL_BARS)
-    HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * len(ScrollBarRender.HORIZONTAL_BARS)
-    BLANK_GLYPH = " "
 
 
 class StaprojApp(Asking, KeysAhead, Watching, App[int]):
@@ -99,11 +73,13 @@ class StaprojApp(Asking, KeysAhead, Watching, App[int]):
         look: looks.Look | None = None,
         first: str = "",
         start_in: Path | None = None,
+        directory: str = "",
     ) -> None:
         super().__init__()
         self.look = look or looks.of_terminal()
         self.first = first or ("pipeline" if root is not None else "new")
         self.start_in = start_in or Path.cwd()
+        self.directory = directory
         self.errors: list[tuple[float, str]] = []
         self.commands: list[tuple[float, list[str], str]] = []
         self.jobs: list[dict[str, Any]] = []
@@ -134,7 +110,7 @@ class StaprojApp(Asking, KeysAhead, Watching, App[int]):
     def on_mount(self) -> None:
         """Show the first screen and begin to look on."""
         self.animation_level = "none"
-        self.show(self.first)
+        self.show(self.first, **({"directory": self.directory} if self.directory else {}))
         self.set_interval(LOOK_EVERY_S, self.look_on)
 
     async def on_event(self, event: events.Event) -> None:
@@ -288,10 +264,13 @@ class StaprojApp(Asking, KeysAhead, Watching, App[int]):
         return not (action in ("help", "leave") and isinstance(self.focused, Input))
 
 
-def run(root: Path | None, *, ascii_only: bool | None = None, start_in: Path | None = None) -> int:
-    """Show the interface until a person leaves it; return the exit code."""
+def run(
+    root: Path | None, *, ascii_only: bool | None = None, start_in: Path | None = None, directory: str = ""
+) -> int:
+    """Show the interface until a person leaves it; ``directory``: where a new project is to be."""
     if os.environ.get("SSH_CONNECTION"):
         os.environ.setdefault("TEXTUAL_FPS", "30")
-    app = StaprojApp(root, look=looks.of_terminal(ascii_only=ascii_only), start_in=start_in)
+    look = looks.of_terminal(ascii_only=ascii_only)
+    app = StaprojApp(root, look=look, start_in=start_in, directory=directory)
     app.run()
     return app.return_code or 0

@@ -40,4 +40,10 @@ def tui(
         if place is not None and place.exists() and not place.is_dir():
             raise
         root = None
-    return run(root, ascii_only=ascii or None, start_in=place)
+    there = place is not None and place.is_dir()
+    return run(
+        root,
+        ascii_only=ascii or None,
+        start_in=place if there else None,
+        directory="" if there or place is None else str(place),
+    )
