@@ -208,7 +208,7 @@ def level_line(level: Level, look: Look) -> str:
 
 def plan_rows(plan: Mapping[str, Any], look: Look) -> list[Row]:
     """Return a line for all that can go, largest first, then what cannot or shall not, with the reason."""
-    rows = [_goes(entry, look) for entry in _largest(plan["runs"])]
+    rows = [_goes(entry) for entry in _largest(plan["runs"])]
     for sign, word, entries in (("error", "cannot go", plan["blocked"]), ("head", "kept", plan["kept"])):
         for (run, reason), n_bytes in _by_reason(entries).items():
             step = next((entry.get("step") for entry in entries if entry["run"] == run), None)
@@ -221,13 +221,13 @@ def plan_rows(plan: Mapping[str, Any], look: Look) -> list[Row]:
     return rows
 
 
-def _goes(entry: Mapping[str, Any], look: Look) -> Row:
+def _goes(entry: Mapping[str, Any]) -> Row:
     what = "intermediate" if entry["what"] == "class" else entry["what"]
     items = entry["items"]
     few = ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
     again = "-" if entry["what"] == "attempts" else duration(entry["wall_with_inputs_s"])
     cells: tuple[Cell, ...] = (
-        look.sign("closed"), entry["run"], entry["step"], what, str(entry["files"]), size(entry["bytes"]),
+        " ", entry["run"], entry["step"], what, str(entry["files"]), size(entry["bytes"]),
         again, (few, looks.DIM),
     )  # fmt: skip
     return Row(f"{GOES}{entry['run']}:{entry['what']}", cells, {**entry, "what": what})

@@ -157,8 +157,8 @@ class CleanUpScreen(Cleaning):
                 again()
 
         def done(result: T) -> None:
-            then(result)
             over()
+            then(result)
 
         def failed(error: Exception) -> None:
             self.show_error(error)
@@ -215,6 +215,8 @@ class CleanUpScreen(Cleaning):
 
     def _plan_words(self) -> list[str]:
         lines = [rows_of.plan_words(self.plan)] if self.plan is not None else [""]
+        if "plan" in self._flying:
+            lines = ["working out what can go ..."]
         going = next((task for task in self.proofs() if task["state"] in ("starting", "running")), None)
         runs = self.marked()
         if going is not None:
