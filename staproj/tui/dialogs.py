@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Input, Static
 
-from staproj.report.visible import visible
+from staproj.report.visible import one_line, visible
 from staproj.tui import look as looks
 from staproj.tui.base import Dialog
 from staproj.tui.widgets.bars import key_name
@@ -31,6 +31,12 @@ class QuietInput(Input):
     def on_mount(self) -> None:
         """Hold the cursor still."""
         self.cursor_blink = False
+
+    @property
+    def _value(self) -> Text:
+        """What is drawn: as many characters as were typed, none that would act on the terminal."""
+        shown = "".join(c if one_line(c) == c else "?" for c in self.value)
+        return Text(shown, no_wrap=True, overflow="ignore", end="")
 
 
 class Ask(Dialog):

@@ -40,6 +40,7 @@ class PipelineScreen(RunActions, StaScreen):
     PipelineScreen.-wide #steps { width: 3fr; }
     PipelineScreen.-wide #detail { width: 2fr; height: 1fr; border-top: none;
                                    border-left: solid ansi_bright_black; }
+    PipelineScreen.-wide.-ascii #detail { border-left: ascii ansi_bright_black; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "rerun", "run again with other values", show=True),

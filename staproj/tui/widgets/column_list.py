@@ -80,7 +80,7 @@ class ColumnList(LineList):
                 name = (name + self.look.sign("down" if self.order_down else "up"))[-max(cells, 1) :]
             text = set_cell_size(self.look.plain(name.rjust(cells) if column.right else name), cells)
             style = looks.HEAD + looks.CURSOR if place == self.under_view and self.has_focus else looks.HEAD
-            segments += [Segment(text, style), Segment(" ")]
+            segments += [Segment(text, style), Segment(" ", looks.PLAIN)]
         return Strip(segments).adjust_cell_length(width, looks.PLAIN)
 
     def on_focus(self) -> None:

@@ -51,12 +51,6 @@ class PathInput(QuietInput):
         Binding("right", "right", "to the right; at the end: take what is suggested", show=False),
     ]
 
-    @property
-    def _value(self) -> Text:
-        """What is drawn: as many characters as were typed, none that would act on the terminal."""
-        shown = "".join(c if one_line(c) == c else "?" for c in self.value)
-        return Text(shown, no_wrap=True, overflow="ignore", end="")
-
     def action_complete(self) -> None:
         """Ask for a completion."""
         self.field.complete_now()

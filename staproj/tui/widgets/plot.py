@@ -118,13 +118,13 @@ class PlotPane(Widget, can_focus=False):
             self._drawn = (size, self._draw(size[0] - 1, size[1]))
         made = self._drawn[1]
         if y >= len(made.lines):
-            return Strip.blank(size[0])
+            return Strip.blank(size[0], looks.PLAIN)
         text = self.look.plain(one_line(made.lines[y]))
         if not self._lines:
-            return Strip([Segment(f"  {text}", looks.DIM)]).adjust_cell_length(size[0])
+            return Strip([Segment(f"  {text}", looks.DIM)]).adjust_cell_length(size[0], looks.PLAIN)
         if y == 0:
-            return Strip([Segment(text, looks.BOLD)]).adjust_cell_length(size[0])
-        return Strip(_coloured(text, made.owners[y])).adjust_cell_length(size[0])
+            return Strip([Segment(text, looks.BOLD)]).adjust_cell_length(size[0], looks.PLAIN)
+        return Strip(_coloured(text, made.owners[y])).adjust_cell_length(size[0], looks.PLAIN)
 
 
 def _coloured(text: str, owners: Sequence[int]) -> list[Segment]:
