@@ -19,7 +19,7 @@
     annot/r0042.toml                title, rating, notes, tags of a run: what people may change at any time
     annot/accepted.toml             runs whose outputs may stand for those of other runs
     exports/                        files for other programs
-    .staproj/                       lock, journal, jobs, trash; caches that may be deleted
+    .staproj/                       lock, journal, jobs, background, trash; caches that may be deleted
 """
 
 from __future__ import annotations

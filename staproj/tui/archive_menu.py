@@ -93,7 +93,7 @@ RUNS = Question("runs", "only these", "runs or steps, with commas; all without",
 
 def errands(name: str, last_step: str = "") -> list[Errand]:
     """Return what can be done with the project called ``name``; ``last_step`` is the newest result of it."""
-    return [*_archives(name), *_exports(last_step), *_records()]
+    return [*_archives(name), *_exports(last_step), *_deposit(), *_records()]
 
 
 def _archives(name: str) -> list[Errand]:
@@ -194,6 +194,11 @@ def _exports(last_step: str) -> list[Errand]:
             _target_of_copies,
             force=True,
         ),
+    ]
+
+
+def _deposit() -> list[Errand]:
+    return [
         Errand(
             "empiar_template",
             "EMPIAR: the form to fill in",
