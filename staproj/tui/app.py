@@ -19,6 +19,8 @@ from textual.actions import ActionParseResult
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.scrollbar import ScrollBar, ScrollBarRender
 from textual.widgets import Input
 
@@ -31,6 +33,7 @@ from staproj.tui.base import Dialog, StaScreen, error_text
 from staproj.tui.keys_ahead import KeysAhead
 from staproj.tui.palette import open_palette
 from staproj.tui.theme import TERMINAL, AsciiScrollBar
+from staproj.tui.thrift import ThriftyDriver
 from staproj.tui.watching import LOOK_EVERY_S, Watching
 
 SCREENS = {
@@ -112,6 +115,11 @@ class StaprojApp(Asking, KeysAhead, Watching, App[int]):
         self.animation_level = "none"
         self.show(self.first, **({"directory": self.directory} if self.directory else {}))
         self.set_interval(LOOK_EVERY_S, self.look_on)
+
+    def get_driver_class(self) -> type[Driver]:
+        """Return the driver that sends only what changed, in a terminal; the usual one in a browser."""
+        found = super().get_driver_class()
+        return ThriftyDriver if found is LinuxDriver else found
 
     async def on_event(self, event: events.Event) -> None:
         """Take keys one after the other; everything else as it comes."""
@@ -239,7 +247,9 @@ class StaprojApp(Asking, KeysAhead, Watching, App[int]):
         self.say("q quits; runs go on without this program", "")
 
     def action_redraw(self) -> None:
-        """Draw everything again."""
+        """Draw everything again: another program may have written to the terminal."""
+        if isinstance(self._driver, ThriftyDriver):
+            self._driver.forget()
         self.refresh(layout=True, repaint=True)
 
     def action_show_errors(self) -> None:

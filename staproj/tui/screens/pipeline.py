@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar
@@ -92,6 +93,8 @@ class PipelineScreen(RunActions, StaScreen):
         self.fetch(self.project.ls, self._show_runs, name="runs")  # ages and sizes may come a little later
 
     def _show_runs(self, runs: list[dict[str, Any]]) -> None:
+        if not self.runs:
+            self.call_after_refresh(gc.freeze)  # ten thousand runs are not garbage: looking at them held keys up
         self.runs = gather.by_step(runs)
         if self.status is not None:
             self._show()
