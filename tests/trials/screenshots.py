@@ -142,7 +142,7 @@ def refuse_private(text: str, project: Path) -> None:
 
 def masked(svg: str) -> str:
     """Return a drawing with other names, as long, for this machine and this person."""
-    for name, other in ((socket.gethostname(), "microscope"), (getpass.getuser(), "anna")):
+    for name, other in ((socket.gethostname(), "microscope"), (getpass.getuser(), "user")):
         svg = re.sub(rf"\b{re.escape(name)}\b", f"{other:-<{len(name)}}"[: len(name)], svg)
     return svg
 
