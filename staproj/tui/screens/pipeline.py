@@ -94,7 +94,7 @@ class PipelineScreen(RunActions, StaScreen):
 
     def _show_runs(self, runs: list[dict[str, Any]]) -> None:
         if not self.runs:
-            self.call_after_refresh(gc.freeze)  # thousands of runs are no garbage; searching them held up keys
+            self.call_after_refresh(gc.freeze)  # thousands of runs are no garbage: searching them held keys
         self.runs = gather.by_step(runs)
         if self.status is not None:
             self._show()
