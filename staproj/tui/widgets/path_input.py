@@ -275,7 +275,7 @@ class Field(Vertical):
 
         def back(result: Any) -> None:
             self._asked[what] = None
-            if self.is_attached:
+            if self.is_attached and self.screen in self.app.screen_stack:  # else it is going away
                 then(text, result)
 
         self.run_worker(run, thread=True, group=f"{what} {id(self)}", exit_on_error=False)
