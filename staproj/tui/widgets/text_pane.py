@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding, BindingType
@@ -112,6 +112,8 @@ class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
             return Strip.blank(width, looks.PLAIN)
         text, style = self._lines[index]
         text = text[self._side :]
+        if cell_len(text) > width > 0:  # a line that is not folded, or a pane that is narrower than a word
+            text = set_cell_size(text, width - 1) + self.look.sign("more")
         low = text.lower()
         if self.needle and self.needle in low:
             segments, begin = [], 0
