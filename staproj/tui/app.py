@@ -230,7 +230,8 @@ class StaprojApp(Asking, KeysAhead, Watching, App[int]):
         from staproj.tui.dialogs import help_lines
 
         screen = self.screen
-        bindings = [(active.binding, active.enabled) for active in screen.active_bindings.values()]
+        found = screen.keys_in_order() if isinstance(screen, StaScreen) else screen.active_bindings.values()
+        bindings = [(active.binding, active.enabled) for active in found]
         text = getattr(screen, "help_text", "") or "A box: esc leaves it with nothing done."
         self.read("help", help_lines(getattr(screen, "place", "") or "help", text, bindings))
 

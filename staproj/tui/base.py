@@ -9,14 +9,15 @@ and when files of the project have changed). Whatever reads files runs in a thre
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
+from textual._callback import invoke
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import ActiveBinding, Binding, BindingType
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 WIDE = 120
 """From this many columns on, panes stand side by side (the screen has the class ``-wide``)."""
+MOVES = ("move", "jump", "page", "side")
+"""Actions of lists and text that only move: a person tries them first and looks for them last."""
 
 
 class Fetching:
@@ -75,7 +78,7 @@ class Fetching:
         screen = cast("Screen[Any]", self)
 
         def checked() -> None:
-            if screen.is_attached:
+            if screen.is_attached and screen in screen.app.screen_stack:  # else its parts may be gone already
                 try:
                     call()
                 except Exception as error:  # noqa: BLE001 - a fault of ours must be seen too
@@ -84,12 +87,20 @@ class Fetching:
         with suppress(RuntimeError):  # the program is being left
             screen.app.call_from_thread(checked)
 
-    async def _dispatch_message(self, message: Message) -> None:
+    def _get_dispatch_methods(self, method_name: str, message: Message) -> Iterator[tuple[type, Any]]:
         """Show an error that comes of a message: nobody is thrown out for a file that is gone."""
-        try:
-            await super()._dispatch_message(message)  # type: ignore[misc]
-        except (StaprojError, OSError) as error:
-            self.show_error(error)
+
+        def shown(method: Callable[..., Any]) -> Callable[[Message], Awaitable[None]]:
+            async def call(message: Message) -> None:
+                try:
+                    await invoke(method, message)
+                except (StaprojError, OSError) as error:
+                    self.show_error(error)
+
+            return call
+
+        for kind, method in super()._get_dispatch_methods(method_name, message):  # type: ignore[misc]
+            yield kind, shown(method)
 
     def show_error(self, error: Exception) -> None:
         """Show an error: in one line, and whole with ``!``."""
@@ -134,6 +145,9 @@ class StaScreen(Fetching, Screen[Any]):
         Binding("I", "app.show('importing')", "import data", show=False),
         Binding("W", "app.show('commands')", "commands given here", show=False),
         Binding("exclamation_mark", "app.show_errors", "the last error in full", show=False),
+        Binding("tab", "app.focus_next", "next part of the screen", show=False),
+        Binding("shift+tab", "app.focus_previous", "part before", show=False),
+        Binding("ctrl+c,super+c", "copy_text", "copy what the mouse selected", show=False),
         Binding("ctrl+l", "app.redraw", "draw again", show=False),
         Binding("ctrl+r", "reload_now", "look again", show=False),
         Binding("ctrl+z", "app.suspend_process", "suspend", show=False),
@@ -196,18 +210,33 @@ class StaScreen(Fetching, Screen[Any]):
         self.query_one(MessageLine).show_command(["staproj", *self.command()] if self.command() else [])
         self.tell_keys()
 
+    def keys_in_order(self) -> list[ActiveBinding]:
+        """Return the keys that do something now: first those of the screen, last those that only move."""
+        order = {action: place for place, action in enumerate(self.key_order)}
+        everywhere = {cast("Binding", binding).action for binding in StaScreen.BINDINGS}
+
+        def place(active: ActiveBinding) -> tuple[int, int]:
+            action = active.binding.action
+            if action in order:
+                return 0, order[action]
+            if action.partition("(")[0] in MOVES:
+                return 5, 0
+            if active.node is not self:
+                return (2 if isinstance(active.node, Widget) else 4), 0
+            return (3 if action in everywhere else 1), 0
+
+        return sorted(self.active_bindings.values(), key=place)
+
     def tell_keys(self) -> None:
         """Bring the key bar up to date."""
         bars = self.query(KeyBar)
         if bars:
-            found = [
-                (self._in_words(active.binding), active.enabled)
-                for active in self.active_bindings.values()
-                if active.binding.show
-            ]
-            order = {action: place for place, action in enumerate(self.key_order)}
-            found.sort(key=lambda pair: order.get(pair[0].action, len(order)))
-            bars.first().tell(found)
+            found = [active for active in self.keys_in_order() if active.binding.show]
+            bars.first().tell([(self._in_words(active.binding), active.enabled) for active in found])
+
+    def on_descendant_focus(self) -> None:
+        """Name the keys of what has the focus now."""
+        self.tell_keys()
 
     def _in_words(self, binding: Binding) -> Binding:
         words = self.key_words.get(binding.action)

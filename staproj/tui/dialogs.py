@@ -265,20 +265,13 @@ def help_lines(title: str, text: str, bindings: Iterable[tuple[Any, bool]]) -> l
     """Return the help of a screen: what it shows, its keys, those of the pane in focus."""
     lines: list[Any] = [(title, looks.BOLD), ""]
     lines += _paragraphs(text)
-    own: dict[str, str] = {}
+    keys: dict[str, dict[str, None]] = {}
     for binding, _ in bindings:
-        if not binding.description:
-            continue
-        key = " ".join(_short(part) for part in binding.key.split(",")) if not binding.key_display else ""
-        words = f"{binding.description}"
-        if words in own.values():
-            first = next(name for name, said in own.items() if said == words)
-            own[f"{first} {key or key_name(binding)}"] = own.pop(first)
-        else:
-            own[key or key_name(binding)] = words
-    width = max((len(key) for key in own), default=0)
+        if binding.description:
+            keys.setdefault(binding.description, {})[key_name(binding)] = None
+    width = max((len(" ".join(names)) for names in keys.values()), default=0)
     lines += ["", ("keys here", looks.BOLD)]
-    lines += [f"  {key.ljust(width)}  {words}" for key, words in own.items()]
+    lines += [f"  {' '.join(names).ljust(width)}  {words}" for words, names in keys.items()]
     return lines
 
 
@@ -291,13 +284,3 @@ def _paragraphs(text: str) -> list[str]:
         else:
             found.append(line)
     return found
-
-
-_SHORT = {
-    "question_mark": "?", "slash": "/", "left_square_bracket": "[", "right_square_bracket": "]", "colon": ":",
-    "escape": "esc", "exclamation_mark": "!", "asterisk": "*", "pagedown": "pgdn", "pageup": "pgup",
-}  # fmt: skip
-
-
-def _short(key: str) -> str:
-    return _SHORT.get(key, key)

@@ -14,7 +14,7 @@ from textual.containers import Vertical
 from textual.widgets import Input, Static
 
 from staproj.tui import look as looks
-from staproj.tui.base import Dialog, StaScreen
+from staproj.tui.base import MOVES, Dialog, StaScreen
 from staproj.tui.dialogs import QuietInput
 from staproj.tui.widgets.bars import key_name
 from staproj.tui.widgets.lines import Column, LineList, Row
@@ -38,11 +38,13 @@ PLACES = (
 
 def entries(app: StaprojApp, screen: StaScreen) -> Iterator[Entry]:
     """Return words, key and action of everything that can be done from a screen."""
-    for active in screen.active_bindings.values():
+    said = set()
+    for active in screen.keys_in_order():
         binding = active.binding
-        if active.enabled and binding.description and not binding.action.startswith("app.show("):
-            run = partial(app.run_action, binding.action, active.node)
-            yield binding.description, key_name(binding), run
+        moves = binding.action.partition("(")[0] in MOVES or binding.action.startswith("app.show(")
+        if active.enabled and binding.description and not moves and binding.description not in said:
+            said.add(binding.description)
+            yield binding.description, key_name(binding), partial(app.run_action, binding.action, active.node)
     yield from getattr(screen, "more_entries", list)()
     for name, words in PLACES:
         yield words, "", partial(app.action_show, name)

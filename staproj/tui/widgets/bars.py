@@ -153,20 +153,11 @@ class KeyBar(Line):
 
 
 _KEY_NAMES = {
-    "question_mark": "?",
-    "slash": "/",
-    "left_square_bracket": "[",
-    "right_square_bracket": "]",
-    "colon": ":",
-    "escape": "esc",
-    "asterisk": "*",
-    "full_stop": ".",
-    "equals_sign": "=",
-    "plus": "+",
-    "minus": "-",
-    "left": "left",
-    "right": "right",
-}
+    "question_mark": "?", "slash": "/", "left_square_bracket": "[", "right_square_bracket": "]", "colon": ":",
+    "left_curly_bracket": "{", "right_curly_bracket": "}", "exclamation_mark": "!", "asterisk": "*",
+    "comma": ",", "full_stop": ".", "equals_sign": "=", "plus": "+", "minus": "-", "less_than_sign": "<",
+    "greater_than_sign": ">", "escape": "esc", "pagedown": "pgdn", "pageup": "pgup",
+}  # fmt: skip
 
 
 def key_name(binding: Binding) -> str:
