@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from textual.app import SuspendNotSupported
 
@@ -16,9 +18,38 @@ if TYPE_CHECKING:
     from staproj.tui.app import StaprojApp
 
 
+T = TypeVar("T")
+
+
 def editor() -> list[str]:
     """Return the editor of this person as a command."""
-    return shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    asked = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
+    try:
+        return shlex.split(asked) or ["vi"]
+    except ValueError:  # a quotation mark too many
+        return asked.split()
+
+
+def aside(app: StaprojApp, work: Callable[[], T]) -> T:
+    """Give the terminal away while work is done, and take it back whatever comes of that.
+
+    ctrl+c then is for whoever has the terminal.
+    """
+    results: list[T] = []
+    failed: list[BaseException] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        with app.suspend():
+            try:
+                results.append(work())
+            except BaseException as error:  # noqa: BLE001 - else the terminal would never be taken back
+                failed.append(error)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    app.refresh(layout=True, repaint=True)
+    if failed:
+        raise failed[0]
+    return results[0]
 
 
 def edit_manifest(app: StaprojApp) -> None:
@@ -27,15 +58,13 @@ def edit_manifest(app: StaprojApp) -> None:
     path = project.layout.manifest
     before = _held(path)
     try:
-        with app.suspend():
-            code = subprocess.run([*editor(), str(path)], check=False).returncode
+        code = aside(app, lambda: subprocess.run([*editor(), str(path)], check=False).returncode)
     except SuspendNotSupported:
         app.say(f"no editor can be opened from here; edit {path}", "warning")
         return
     except OSError as error:
         app.say(f"cannot start {editor()[0]}: {error.strerror}; set EDITOR", "error")
         return
-    app.refresh(layout=True, repaint=True)
     if code:
         app.say(f"{editor()[0]} ended with code {code}", "warning")
     elif _held(path) == before:

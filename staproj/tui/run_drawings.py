@@ -14,6 +14,7 @@ from staproj.api import drawings, pictures
 from staproj.report.pictures import best_style, shown_px
 from staproj.tui import run_rows
 from staproj.tui.base import StaScreen
+from staproj.tui.editing import aside
 from staproj.tui.widgets.lines import LineList, Row
 from staproj.tui.widgets.picture import PicturePane
 from staproj.tui.widgets.plot import PlotPane
@@ -172,10 +173,13 @@ class Drawings(StaScreen):
             )
             return
         words = [*self.picture_command(), "--style", style, "-C", str(self.project.root)]
+
+        def draw() -> None:
+            subprocess.run([sys.executable, "-P", "-m", "staproj", *words], check=False)
+            input("enter goes back")
+
         try:
-            with self.app.suspend():
-                subprocess.run([sys.executable, "-P", "-m", "staproj", *words], check=False)
-                input("enter goes back")
+            aside(self.sta, draw)
         except (SuspendNotSupported, EOFError):
             self.say("pictures cannot be drawn from here", "warning")
 
