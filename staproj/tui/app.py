@@ -190,7 +190,10 @@ class StaprojApp(Asking, KeysAhead, Watching, App[int]):
 
     def keep_error(self, error: BaseException) -> None:
         """Keep an error for ``!``."""
-        self.errors.append((time.time(), error_text(error)))
+        text = error_text(error)
+        if self.errors and self.errors[-1][1] == text:  # the same again: as when a file is looked at again
+            self.errors.pop()
+        self.errors.append((time.time(), text))
 
     def refuse_read_only(self) -> bool:
         """Say so and return True where nothing may be written."""

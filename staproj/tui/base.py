@@ -42,6 +42,8 @@ MOVES = ("move", "jump", "page", "side")
 class Fetching:
     """Work in threads for screens and dialogs."""
 
+    _complaint = ("", "")
+    """Name and words of the last work that failed."""
     takes_focus: bool = True
     """Whether something in it takes the keys; a box that takes them itself says no."""
 
@@ -66,12 +68,26 @@ class Fetching:
                 result = work()
             except Exception as error:  # noqa: BLE001 - whatever it is, a person must see it
                 if not worker.is_cancelled:
-                    self._back(partial(failed or self.show_error, error))
+                    self._back(partial(failed, error) if failed else partial(self._complain, name, error))
                 return
             if not worker.is_cancelled:
-                self._back(lambda: then(result))
+                self._back(partial(self._worked, name, lambda: then(result)))
 
         screen.run_worker(run, thread=True, exclusive=True, group=name, name=name, exit_on_error=False)
+
+    def _complain(self, name: str, error: Exception) -> None:
+        self.show_error(error)
+        for line in cast("Screen[Any]", self).query(MessageLine):
+            self._complaint = (name, line.message)
+
+    def _worked(self, name: str, then: Callable[[], Any]) -> None:
+        """Take away what was said when the same failed, for it holds no longer, and go on."""
+        failed, words = self._complaint
+        for line in cast("Screen[Any]", self).query(MessageLine) if name == failed else ():
+            if line.message == words:
+                line.say("")
+                self._complaint = ("", "")
+        then()
 
     def _back(self, call: Callable[[], Any]) -> None:
         """Call in the loop of the UI, if the screen is still there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from staproj.api import Project
 from staproj.tui.app import SCREENS
 from staproj.tui.asking import whole_number
 from staproj.tui.dialogs import Ask, Reading
+from staproj.tui.editing import editor as editor_words
 from staproj.tui.look import Look
 from staproj.tui.screens.pipeline import PipelineScreen
 from staproj.tui.screens.run import RunScreen
 from staproj.tui.widgets.bars import KeyBar, MessageLine
 from staproj.tui.widgets.lines import LineList
 from staproj.tui.widgets.text_pane import TextPane
+from tests.terminal import PtyApp
 from tests.trials.tui_mischief import Mischief, build
 from tests.trials.tui_monkey import Monkey, quiet_place
 from tests.tui_screen import LARGE, SIZES, SMALL, drive, open_app, press, screen_text, settle
@@ -216,3 +219,52 @@ def test_a_long_line_of_a_log_shows_that_it_goes_on(home: Path) -> None:
         assert "x" * 79 + "…" in screen_text(pilot.app)
 
     drive(open_app(home / "p"), scenario)
+
+
+@pytest.mark.parametrize("editor", ["nonesuch", 'nonesuch "'])
+def test_an_editor_that_is_not_there_leaves_the_interface_alive(
+    home: Path, plug_in: Path, editor: str
+) -> None:
+    """The terminal is taken back when the editor cannot be started, and keys work on."""
+    command = [sys.executable, "-m", "staproj", "tui", str(home / "p")]
+    env = {"EDITOR": editor, "VISUAL": "", "LANG": "C.UTF-8"}
+    with PtyApp(command, env=env) as app:
+        app.wait_for("all keys", timeout_s=20)
+        app.send("e")
+        app.wait_for("cannot start nonesuch", timeout_s=20)
+        app.send("?")
+        app.wait_for("keys here")
+        app.send("esc")
+        app.wait_for("all keys")
+        app.send("q")
+        assert app.wait() == 0
+
+
+@pytest.mark.parametrize(("asked", "words"), [("", ["vi"]), ("  ", ["vi"]), ("a 'b c'", ["a", "b c"])])
+def test_the_editor_is_a_command_with_words(
+    asked: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EDITOR may hold arguments; where it says nothing it is vi."""
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", asked)
+    assert editor_words() == words
+
+
+def test_an_error_goes_away_when_it_holds_no_longer(home: Path, tmp_path: Path) -> None:
+    """What is wrong with the manifest is said until it is put right, not until esc is pressed."""
+    root = tmp_path / "p"
+    shutil.copytree(home / "p", root)
+    good = (root / "staproj.toml").read_text()
+
+    async def scenario(pilot: Any) -> None:
+        line = pilot.app.screen.query_one(MessageLine)
+        (root / "staproj.toml").write_text("nonsense [")
+        await press(pilot, "ctrl+r")
+        assert line.level == "error"
+        (root / "staproj.toml").write_text(good)
+        pilot.app.screen.reload()
+        await settle(pilot)
+        assert line.message == ""
+        assert len(pilot.app.errors) == 1
+
+    drive(open_app(root), scenario)

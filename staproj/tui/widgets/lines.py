@@ -350,7 +350,8 @@ class LineList(ScrollView, can_focus=True, inherit_bindings=False):
         if index >= len(self._shown):
             if not self._shown and y == self.header:
                 words = self.empty if not self.filter_text else f"no row holds {self.filter_text!r}"
-                return Strip([Segment(f"  {words}", looks.DIM)]).adjust_cell_length(width, looks.PLAIN)
+                text = self.look.plain(one_line(f"  {words}"))
+                return Strip([Segment(text, looks.DIM)]).adjust_cell_length(width, looks.PLAIN)
             return Strip.blank(width, looks.PLAIN)
         return self._row_line(index, width)
 
