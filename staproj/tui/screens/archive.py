@@ -243,7 +243,7 @@ class ArchiveScreen(TaskWatch):
             values=values,
             preview=preview if errand.key == "archive" else None,
         )
-        self.sta.push_screen(form, answered)
+        self.sta.push_screen(form, lambda given: self.sta.attempt(answered, given))
 
     def _check(self, errand: Errand, values: dict[str, Any]) -> None:
         """Ask before a file is replaced, then begin."""

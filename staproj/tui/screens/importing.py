@@ -126,7 +126,7 @@ class ImportingScreen(StaScreen):
         data, key = event.row.data, event.row.key
         now = self.wanted[key]["text"] if key in self.wanted else import_rows.now_of(data)
         dialog = AskPatterns(key, data["help"], now, self.project.root)
-        self.app.push_screen(dialog, lambda text: self._take(key, text))
+        self.app.push_screen(dialog, lambda text: self.sta.attempt(self._take, key, text))
 
     def _take(self, key: str, text: str | None) -> None:
         if text is None:
@@ -142,7 +142,9 @@ class ImportingScreen(StaScreen):
         keys = import_rows.keys_of(self.importers)
         self._before.append(self.wanted)
         self.wanted = {
-            key: one for key, one in wanted.items() if one["text"] != import_rows.now_of(keys[key][1])
+            key: one
+            for key, one in wanted.items()
+            if key in keys and one["text"] != import_rows.now_of(keys[key][1])  # its step may be gone
         }
         self._show()
 
