@@ -83,11 +83,20 @@ def _stamp(path: Path) -> Stamp:
 
 
 def read_only(root: Path) -> str:
-    """Return why nothing may be written to a project ("" if it may)."""
-    from staproj.project.schema import require_writable
+    """Return why nothing may be written to a project ("" if it may).
 
+    A manifest that does not hold closes no project: a person puts it right, and until then whatever reads it
+    says what is wrong.
+    """
+    from staproj.project.schema import of_project, require_writable
+
+    layout = Layout(root)
     try:
-        require_writable(Layout(root))
+        of_project(layout)
+    except StaprojError:
+        return ""
+    try:
+        require_writable(layout)
     except StaprojError as error:
         return error.message
     return ""

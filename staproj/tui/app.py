@@ -199,7 +199,8 @@ class StaprojApp(Asking, KeysAhead, Watching, App[int]):
         """Say so and return True where nothing may be written."""
         if not self.read_only or self.root is None:
             return False
-        self.say(f"read-only: {read_only(self.root)}", "warning")
+        why = read_only(self.root).removeprefix("the project is open for reading only: ")
+        self.say(f"read-only: {why}", "warning")
         return True
 
     def begin(

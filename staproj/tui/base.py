@@ -68,14 +68,15 @@ class Fetching:
                 result = work()
             except Exception as error:  # noqa: BLE001 - whatever it is, a person must see it
                 if not worker.is_cancelled:
-                    self._back(partial(failed, error) if failed else partial(self._complain, name, error))
+                    self._back(partial(failed, error) if failed else partial(self.complain, name, error))
                 return
             if not worker.is_cancelled:
                 self._back(partial(self._worked, name, lambda: then(result)))
 
         screen.run_worker(run, thread=True, exclusive=True, group=name, name=name, exit_on_error=False)
 
-    def _complain(self, name: str, error: Exception) -> None:
+    def complain(self, name: str, error: Exception) -> None:
+        """Show an error of some work until the same work does not fail."""
         self.show_error(error)
         for line in cast("Screen[Any]", self).query(MessageLine):
             self._complaint = (name, line.message)

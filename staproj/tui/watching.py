@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from textual.screen import Screen
 
-from staproj.api.changes import Changes
+from staproj.api.changes import Changes, read_only
 from staproj.tui.base import StaScreen
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Watching:
         try:
             changed = changes.look() if changes is not None else False
             jobs = changes.active() if changes is not None else []
+            if changed and changes is not None:  # as when a schema was brought up to date meanwhile
+                self._self.read_only = bool(read_only(changes.layout.root))
         except Exception as error:  # noqa: BLE001 - shown, and tried again in a second
             told = error
             with suppress(RuntimeError):

@@ -25,7 +25,7 @@ from staproj.tui.widgets.text_pane import TextPane
 from tests.terminal import PtyApp
 from tests.trials.tui_mischief import Mischief, build
 from tests.trials.tui_monkey import Monkey, quiet_place
-from tests.tui_screen import LARGE, SIZES, SMALL, drive, open_app, press, screen_text, settle
+from tests.tui_screen import LARGE, SIZES, SMALL, drive, open_app, press, screen_text, settle, until
 
 INPUTS = 75
 EVERYWHERE = (
@@ -266,5 +266,26 @@ def test_an_error_goes_away_when_it_holds_no_longer(home: Path, tmp_path: Path) 
         await settle(pilot)
         assert line.message == ""
         assert len(pilot.app.errors) == 1
+
+    drive(open_app(root), scenario)
+
+
+def test_a_manifest_that_does_not_hold_is_no_reading_only(home: Path, tmp_path: Path) -> None:
+    """Opened with a broken manifest the interface says what helps; put right, all of it works."""
+    root = tmp_path / "p"
+    shutil.copytree(home / "p", root)
+    good = (root / "staproj.toml").read_text()
+    (root / "staproj.toml").write_text(good.replace("schema", "schemx"))
+
+    async def scenario(pilot: Any) -> None:
+        app = pilot.app
+        assert "e edits staproj.toml" in screen_text(app)
+        assert "READ-ONLY" not in screen_text(app)
+        (root / "staproj.toml").write_text(good.replace("schema = 2", "schema = 3"))
+        await until(pilot, lambda: "READ-ONLY" in screen_text(app))
+        (root / "staproj.toml").write_text(good)
+        await until(pilot, lambda: "READ-ONLY" not in screen_text(app) and "shift" in screen_text(app))
+        await press(pilot, "r")
+        assert "again" in screen_text(app).splitlines()[0]
 
     drive(open_app(root), scenario)

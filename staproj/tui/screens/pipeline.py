@@ -82,7 +82,14 @@ class PipelineScreen(RunActions, StaScreen):
 
     def reload(self) -> None:
         """Look at the state of all steps, then at the list of runs."""
-        self.fetch(self.project.status, self._show_status, name="status")
+
+        def failed(error: Exception) -> None:
+            self.complain("status", error)
+            if self.status is None:
+                self.steps.empty = "the project cannot be shown: ! says why in full, e edits staproj.toml"
+                self.steps.refresh()
+
+        self.fetch(self.project.status, self._show_status, name="status", failed=failed)
 
     def _show_status(self, status: dict[str, Any]) -> None:
         self.status = status
