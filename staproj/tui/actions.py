@@ -66,10 +66,10 @@ class RunActions(StaScreen):
             self.sta.show("start", step=self.target()[0])
 
     def action_compare(self) -> None:
-        """Compare marked runs; without marks this one with the one before it."""
+        """Compare marked runs, oldest first; without marks this one with the one before it."""
         marked = self.marked_runs()
         if len(marked) > 1:
-            self.sta.show("compare", runs=marked)
+            self.sta.show("compare", runs=sorted(marked, key=lambda name: (len(name), name)))
             return
         step, run = self.target()
         if run is None:

@@ -72,7 +72,7 @@ class Watching:
         screen = self._self.screen
         if changed:
             self._turn += 1
-        if not isinstance(screen, StaScreen):
+        if not isinstance(screen, StaScreen) or not screen.is_mounted:  # it looks for itself once it is
             return
         screen.tell_place()
         if changed and self._seen.get(id(screen)) is not None:
