@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 WIDE = 120
 """From this many columns on, panes stand side by side (the screen has the class ``-wide``)."""
+LOW = 16
+"""With fewer lines, a list has the screen for itself (the screen has the class ``-low``)."""
 MOVES = ("move", "jump", "page", "side")
 """Actions of lists and text that only move: a person tries them first and looks for them last."""
 
@@ -145,6 +147,8 @@ class StaScreen(Fetching, Screen[Any]):
     DEFAULT_CSS = """
     StaScreen { layers: base over; }
     StaScreen .body { height: 1fr; }
+    StaScreen.-low #detail { display: none; }
+    StaScreen.-low #side { height: 3; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "app.help", "help", show=False),
@@ -260,8 +264,9 @@ class StaScreen(Fetching, Screen[Any]):
         return replace(binding, description=words) if words else binding
 
     def on_resize(self) -> None:
-        """Place panes side by side where there is room."""
+        """Place panes side by side where there is room; where there is none, leave the lines to the list."""
         self.set_class(self.size.width >= WIDE, "-wide")
+        self.set_class(self.size.height < LOW and self.size.width < WIDE, "-low")
 
     def say(self, message: str, level: str = "") -> None:
         """Show a message on the line above the keys ("" takes it away)."""

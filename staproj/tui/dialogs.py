@@ -9,7 +9,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Input, Static
 
 from staproj.report.visible import one_line, visible
@@ -126,11 +126,14 @@ class Choose(Dialog):
         self.dismiss(event.row.key)
 
 
+MOST_LINES = 16
+
+
 class Confirm(Dialog):
     """Yes or no, where "no" is the default. ``must_type``: a word to type before anything is lost."""
 
     DEFAULT_CSS = """
-    Confirm .text { height: auto; max-height: 16; overflow-y: auto; }
+    Confirm .text { height: auto; max-height: 16; }
     Confirm Static { height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -139,6 +142,8 @@ class Confirm(Dialog):
         Binding("right,l", "choose(True)", "do it", show=False),
         Binding("tab", "other", "other", show=False),
         Binding("n", "cancel", "no", show=False),
+        Binding("down,j", "read_on(1)", "read on", show=False),
+        Binding("up,k", "read_on(-1)", "back", show=False),
     ]
 
     def __init__(
@@ -154,7 +159,8 @@ class Confirm(Dialog):
         """Say what will happen, with Cancel as the default."""
         with Vertical(classes="box"):
             yield Static(Text(visible(self.title_text), style=looks.BOLD))
-            yield Static(Text(visible("\n".join(self.lines))), classes="text")
+            with VerticalScroll(classes="text", can_focus=False):
+                yield Static(Text(visible("\n".join(self.lines))))
             if self.command_text:
                 yield Static(Text(f"$ {visible(self.command_text)}", style=looks.DIM))
             if self.must_type:
@@ -169,6 +175,22 @@ class Confirm(Dialog):
             self.query_one(Input).focus()
         else:
             self.set_focus(None)
+
+    def on_resize(self) -> None:
+        """Keep the choice in sight, however many lines stand above it."""
+        self.call_after_refresh(self._fit)
+
+    def _fit(self) -> None:
+        if not self.is_mounted:
+            return
+        text, frame = self.query_one(".text"), 2
+        others = [part for part in self.query(".box > *") if part is not text]
+        room = self.size.height - sum(part.outer_size.height for part in others) - frame
+        text.styles.max_height = max(1, min(MOST_LINES, room))
+
+    def action_read_on(self, by: int) -> None:
+        """Move the lines, where there are more than there is room for."""
+        self.query_one(".text").scroll_relative(y=by, animate=False, force=True)
 
     def _show(self) -> None:
         styles = (looks.PLAIN, looks.CURSOR) if self.yes else (looks.CURSOR, looks.PLAIN)

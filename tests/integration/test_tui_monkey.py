@@ -289,3 +289,33 @@ def test_a_manifest_that_does_not_hold_is_no_reading_only(home: Path, tmp_path: 
         assert "again" in screen_text(app).splitlines()[0]
 
     drive(open_app(root), scenario)
+
+
+@pytest.mark.parametrize("size", [(40, 12), SMALL, (30, 9)], ids=["40x12", "80x24", "30x9"])
+def test_a_question_keeps_its_answers_in_sight(home: Path, size: tuple[int, int]) -> None:
+    """However long a question is, Cancel is seen, and its last line can be read, also after a resize."""
+
+    async def scenario(pilot: Any) -> None:
+        app = pilot.app
+        lines = [f"what is lost, number {number}" for number in range(30)]
+        app.confirm("lose it?", lines, "lose it", lambda: None, command=["gc", "--yes"])
+        for columns, rows in (size, (100, 30), size):
+            await pilot.resize_terminal(columns, rows)
+            await settle(pilot)
+            assert "Cancel" in screen_text(app)
+        assert "number 29" not in screen_text(app)
+        await press(pilot, *["j"] * 30)
+        assert "number 29" in screen_text(app)
+        assert "Cancel" in screen_text(app)
+
+    drive(open_app(home / "p"), scenario, size)
+
+
+def test_in_a_low_window_the_list_has_the_lines(home: Path) -> None:
+    """With twelve lines the steps are seen, not one step and what it means."""
+
+    async def scenario(pilot: Any) -> None:
+        text = screen_text(pilot.app)
+        assert all(f" {step} " in text for step in ("import", "shift", "again", "mean", "other", "copy"))
+
+    drive(open_app(home / "p"), scenario, (40, 12))
