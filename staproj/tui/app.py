@@ -235,7 +235,8 @@ class StaprojApp(Asking, KeysAhead, Watching, App[int]):
 
         screen = self.screen
         found = screen.keys_in_order() if isinstance(screen, StaScreen) else screen.active_bindings.values()
-        bindings = [(active.binding, active.enabled) for active in found]
+        words = screen.in_words if isinstance(screen, StaScreen) else lambda binding: binding
+        bindings = [(words(active.binding), active.enabled) for active in found]
         text = getattr(screen, "help_text", "") or "A box: esc leaves it with nothing done."
         self.read("help", help_lines(getattr(screen, "place", "") or "help", text, bindings))
 

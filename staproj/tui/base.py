@@ -253,13 +253,14 @@ class StaScreen(Fetching, Screen[Any]):
         bars = self.query(KeyBar)
         if bars:
             found = [active for active in self.keys_in_order() if active.binding.show]
-            bars.first().tell([(self._in_words(active.binding), active.enabled) for active in found])
+            bars.first().tell([(self.in_words(active.binding), active.enabled) for active in found])
 
     def on_descendant_focus(self) -> None:
         """Name the keys of what has the focus now."""
         self.tell_keys()
 
-    def _in_words(self, binding: Binding) -> Binding:
+    def in_words(self, binding: Binding) -> Binding:
+        """Return a key with what it does on this screen."""
         words = self.key_words.get(binding.action)
         return replace(binding, description=words) if words else binding
 

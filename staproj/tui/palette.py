@@ -44,7 +44,11 @@ def entries(app: StaprojApp, screen: StaScreen) -> Iterator[Entry]:
         moves = binding.action.partition("(")[0] in MOVES or binding.action.startswith("app.show(")
         if active.enabled and binding.description and not moves and binding.description not in said:
             said.add(binding.description)
-            yield binding.description, key_name(binding), partial(app.run_action, binding.action, active.node)
+            yield (
+                screen.in_words(binding).description,
+                key_name(binding),
+                partial(app.run_action, binding.action, active.node),
+            )
     yield from getattr(screen, "more_entries", list)()
     for name, words in PLACES:
         yield words, "", partial(app.action_show, name)

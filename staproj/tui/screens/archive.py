@@ -62,6 +62,7 @@ class ArchiveScreen(TaskWatch):
 
     place = "archive, export"
     key_order = ("open", "cancel", "go_on", "output")
+    key_words = {"open": "go on"}
     help_text = """
     At the left what can be done: write an archive, verify it or the project, take a project out of one, and
     exports for other programs and for papers. Enter asks for what is needed and shows the command; it goes on

@@ -21,13 +21,15 @@ from staproj.tui.widgets.text_pane import TextPane
 
 T = TypeVar("T")
 TABS = ("space", "clean-up", "trash")
+KEYS = ("turn_tab(1)", "open", "delete", "prove", "restore")
+KEYS_OF_TRASH = ("turn_tab(1)", "restore", "delete", "open", "prove")
 
 
 class CleanUpScreen(Cleaning):
     """Space in three tabs."""
 
     place = "space, clean-up"
-    key_order = ("turn_tab(1)", "open", "delete", "prove", "restore")
+    key_order = KEYS
     help_text = """
     space: where it goes, largest first; right unfolds a line, b shows it by step, run or class. Clean-up:
     what can be deleted because it can be made again, what that frees and what making it again takes; i c o a
@@ -99,6 +101,7 @@ class CleanUpScreen(Cleaning):
     def show_tab(self, name: str) -> None:
         """Show a list and give it the keys."""
         self.query_one(TabLine).go_to(name)
+        self.key_order = KEYS_OF_TRASH if name == "trash" else KEYS  # type: ignore[misc]
         for pane in self.query_one("#panes").children:
             pane.display = pane.id == name
         self.query_one(f"#{name}", LineList).focus()

@@ -22,6 +22,7 @@ class CommandsScreen(StaScreen):
 
     place = "commands given here"
     key_order = ("open", "copy")
+    key_words = {"open": "copy it"}
     help_text = """
     Whatever is done with keys is done by a command too; these are the commands of this session, newest first.
     The same lines in a script, or typed into a shell, do the same. enter copies the one under the cursor, y

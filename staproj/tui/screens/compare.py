@@ -30,6 +30,7 @@ class CompareScreen(Tabbed, RunActions):
 
     place = "compare"
     key_order = ("turn_tab(1)", "open", "swap", "accept_run", "log")
+    key_words = {"open": "in full"}
     help_text = """
     Runs side by side; only what is not the same in all is listed. parameters: values with the layer that each
     comes from. metrics: numbers, their difference and how much that is of the first. curves: those that all

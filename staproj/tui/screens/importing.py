@@ -24,6 +24,7 @@ class ImportingScreen(StaScreen):
 
     place = "import data"
     key_order = ("open", "write", "run", "undo", "app.show('archive')")
+    key_words = {"open": "change"}
     help_text = """
     One line a parameter that names raw data, with the files that match it now. Enter asks for other patterns:
     tab completes, and what matches is counted while one types. Below stands what the files hold and what an

@@ -24,6 +24,7 @@ class LineageScreen(RunActions):
 
     place = "lineage"
     key_order = ("open", "walk_back", "paste", "open_run", "compare")
+    key_words = {"open": "walk to it"}
     help_text = """
     In the middle one run. Above it everything that it was made from, oldest first, up to the raw data; below
     it everything that was made from it; then its files. What hangs together with it directly is bright and

@@ -27,6 +27,7 @@ class StartScreen(WorkForm):
     for_run = True
     place = "run what is to run"
     key_order = ("start", "up_to", "all_steps", "resume", "turn_tab(1)")
+    key_words = {"open": "run it"}
     help_text = """
     Every step that is missing or stale, in the order in which they run, with what it takes and why. R (or
     enter) runs them as a job, which goes on when you leave. t: only up to the step under the cursor. Space

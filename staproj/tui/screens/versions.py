@@ -27,6 +27,7 @@ class VersionsScreen(StaScreen):
 
     place = "versions"
     key_order = ("open", "compare", "name_version", "check_out")
+    key_words = {"open": "in full"}
     help_text = """
     A version is staproj.toml and which run stood for each step, kept whenever one of them changed. Below (or
     at the side) stands what changed from the version before. enter shows a version in full; space marks two,
