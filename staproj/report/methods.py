@@ -10,8 +10,8 @@ WIDTH = 100
 _NOTHING = "nothing was run yet, so there is nothing to tell"
 
 
-def text_lines(told: Mapping[str, Any]) -> list[str]:
-    """Return paragraphs and numbered references as plain text."""
+def text_lines(told: Mapping[str, Any], width: int = WIDTH) -> list[str]:
+    """Return paragraphs and numbered references as plain text, in lines of so many characters at most."""
     if not told["runs"]:
         return [_NOTHING]
     numbers = {e["key"] or e["text"]: number for number, e in enumerate(told["references"], start=1)}
@@ -21,13 +21,13 @@ def text_lines(told: Mapping[str, Any]) -> list[str]:
 
     lines: list[str] = []
     for paragraph in told["paragraphs"]:
-        lines += [paragraph["title"], *_wrapped(_cited(paragraph, marked)), ""]
+        lines += [paragraph["title"], *_wrapped(_cited(paragraph, marked), width), ""]
     if told["software"]:
-        lines += ["Software", *_wrapped(_cited(_software(told), marked)), ""]
+        lines += ["Software", *_wrapped(_cited(_software(told), marked), width), ""]
     if told["references"]:
         lines.append("References")
         for number, entry in enumerate(told["references"], start=1):
-            lines += textwrap.wrap(f"[{number}] {entry['text']}", WIDTH, subsequent_indent="    ")
+            lines += textwrap.wrap(f"[{number}] {entry['text']}", width, subsequent_indent="    ")
     return lines + _unsaid(told)
 
 
@@ -72,5 +72,5 @@ def _unsaid(told: Mapping[str, Any]) -> list[str]:
     return ["", f"Nothing is said of {', '.join(told['unsaid'])}: their stages have no words for a paper."]
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH)
+def _wrapped(text: str, width: int = WIDTH) -> list[str]:
+    return textwrap.wrap(text, width)

@@ -10,6 +10,9 @@ from staproj.api.starting import How, Starting
 from staproj.errors import StaprojError
 from staproj.tui.base import StaScreen
 
+FRAME = 5
+"""Columns that a box around text takes, with its scroll bar."""
+
 
 class RunActions(StaScreen):
     """Keys for the step or run that :meth:`target` says."""
@@ -202,10 +205,10 @@ class RunActions(StaScreen):
         from staproj.report.methods import text_lines
 
         if run := self._run():
-            provenance = self.project.provenance
+            provenance, width = self.project.provenance, max(self.size.width - FRAME, 20)
             self.fetch(
                 lambda: provenance.methods([run]),
-                lambda told: self.sta.read(f"methods of {run}", text_lines(told)),
+                lambda told: self.sta.read(f"methods of {run}", text_lines(told, width)),
                 name="methods",
             )
 
