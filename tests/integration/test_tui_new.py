@@ -85,7 +85,7 @@ def test_from_raw_data_to_a_project_with_keys_alone(session: Path, size: tuple[i
         assert screen.draft.values == {"voltage_kv": "200"}
         await press(pilot, "tab", *"caps", "enter", *"Capsids", "enter")
         assert screen.tab == "check"
-        assert f"ctrl+s makes {session / 'caps'}" in flat(pilot.app)
+        assert f"ctrl+smakes{session / 'caps'}" in flat(pilot.app).replace(" ", "")  # long paths are folded
         assert not (session / "caps").exists()
         assert pilot.app.root is None
         await press(pilot, "ctrl+s")
