@@ -71,10 +71,18 @@ def _fact_row(name: str, draft: Draft, seen: Inspected | None, look: Look) -> Ro
         value, source = "-", "not known" if seen is not None and seen.files["files"] else ""
     differs = seen is not None and any(f"{draft.step}.{name}" in one["sets"] for one in seen.used["findings"])
     files = _several(said["value"]) if said is not None else "-"
-    where = said["where"] if said is not None else ""
-    return _row(
-        name, WORDS[name], (value, unit_of(name), source, files, where), typed is not None, differs, look
-    )
+    cells = (value, unit_of(name), source, files, _where(name, "", seen))
+    return _row(name, WORDS[name], cells, typed is not None, differs, look)
+
+
+def _where(name: str, item: str, seen: Inspected | None) -> str:
+    """Return the file that says a fact, or the exposure of one tilt series ("": none does)."""
+    if seen is None:
+        return ""
+    if item:
+        return next((str(s["where"]) for s in seen.files["series"] if s["item"] == item), "")
+    said = seen.files["facts"].get(name)
+    return str(said["where"]) if said is not None else ""
 
 
 def _exposure_row(item: str, draft: Draft, seen: Inspected | None, look: Look) -> Row:
@@ -90,8 +98,7 @@ def _exposure_row(item: str, draft: Draft, seen: Inspected | None, look: Look) -
         of_template = item in template if isinstance(template, Mapping) else template is not None
         value = number(used)
         source = "typed" if EXPOSURE in draft.values else "template" if of_template else "mdoc"
-    where = next((s["where"] for s in seen.files["series"] if s["item"] == item), "") if seen else ""
-    cells = (value, unit_of(EXPOSURE), source, number(said), where)
+    cells = (value, unit_of(EXPOSURE), source, number(said), _where(EXPOSURE, item, seen))
     return _row(OF_SERIES + item, f"  of {item}", cells, typed is not None, False, look)
 
 
@@ -115,7 +122,7 @@ def _row(key: str, words: str, cells: Sequence[str], typed: bool, differs: bool,
         unit,
         (source, style),
         files,
-        (where, looks.DIM),
+        (where.rpartition("/")[2], looks.DIM),
     )
     return Row(key, shown, {"differs": differs, "missing": missing, "typed": typed})
 
@@ -140,6 +147,8 @@ def fact_lines(key: str, draft: Draft, seen: Inspected | None) -> list[Any]:
         return [*lines, "reading headers and mdoc files ..."]
     if not seen.files["files"]:
         return [*lines, ("no files are named: what they say is not known", looks.WARN)]
+    if where := _where(key, item, seen):
+        lines.append((f"the files: {where}", looks.DIM))
     return [*lines, *styled_findings(seen.used["findings"], TAKE_FILES)]
 
 
