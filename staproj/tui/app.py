@@ -29,7 +29,8 @@ from staproj.api.changes import Changes, read_only
 from staproj.errors import StaprojError
 from staproj.tui import look as looks
 from staproj.tui.asking import Asking
-from staproj.tui.base import Dialog, StaScreen, error_text
+from staproj.tui.base import Dialog, StaScreen
+from staproj.tui.fetching import error_text
 from staproj.tui.keys_ahead import KeysAhead
 from staproj.tui.palette import open_palette
 from staproj.tui.theme import TERMINAL, AsciiScrollBar

@@ -8,22 +8,16 @@ and when files of the project have changed). Whatever reads files runs in a thre
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from textual._callback import invoke
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding, Binding, BindingType
-from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
-from textual.worker import get_current_worker
 
-from staproj.errors import StaprojError
+from staproj.tui.fetching import Fetching
 from staproj.tui.widgets.bars import KeyBar, MessageLine, TopBar
 from staproj.tui.widgets.lines import LineList
 from staproj.tui.widgets.text_pane import TextPane
@@ -32,7 +26,6 @@ if TYPE_CHECKING:
     from staproj.api import Project
     from staproj.tui.app import StaprojApp
 
-T = TypeVar("T")
 WIDE = 120
 """From this many columns on, panes stand side by side (the screen has the class ``-wide``)."""
 LOW = 16
@@ -41,105 +34,13 @@ MOVES = ("move", "jump", "page", "side")
 """Actions of lists and text that only move: a person tries them first and looks for them last."""
 
 
-class Fetching:
-    """Work in threads for screens and dialogs."""
-
-    _complaint = ("", "")
-    """Name and words of the last work that failed."""
-    takes_focus: bool = True
-    """Whether something in it takes the keys; a box that takes them itself says no."""
-
-    def fetch(
-        self,
-        work: Callable[[], T],
-        then: Callable[[T], None] = lambda result: None,
-        *,
-        name: str = "load",
-        failed: Callable[[Exception], None] | None = None,
-    ) -> None:
-        """Do ``work`` in a thread, then call ``then`` with its result in the loop of the UI.
-
-        Work of the same ``name`` that was begun earlier no longer counts. An error is shown (or told to
-        ``failed``).
-        """
-        screen = cast("Screen[Any]", self)
-
-        def run() -> None:
-            worker = get_current_worker()
-            try:
-                result = work()
-            except Exception as error:  # noqa: BLE001 - whatever it is, a person must see it
-                if not worker.is_cancelled:
-                    self._back(partial(failed, error) if failed else partial(self.complain, name, error))
-                return
-            if not worker.is_cancelled:
-                self._back(partial(self._worked, name, lambda: then(result)))
-
-        screen.run_worker(run, thread=True, exclusive=True, group=name, name=name, exit_on_error=False)
-
-    def complain(self, name: str, error: Exception) -> None:
-        """Show an error of some work until the same work does not fail."""
-        self.show_error(error)
-        for line in cast("Screen[Any]", self).query(MessageLine):
-            self._complaint = (name, line.message)
-
-    def _worked(self, name: str, then: Callable[[], Any]) -> None:
-        """Take away what was said when the same failed, for it holds no longer, and go on."""
-        failed, words = self._complaint
-        for line in cast("Screen[Any]", self).query(MessageLine) if name == failed else ():
-            if line.message == words:
-                line.say("")
-                self._complaint = ("", "")
-        then()
-
-    def _back(self, call: Callable[[], Any]) -> None:
-        """Call in the loop of the UI, if the screen is still there."""
-        screen = cast("Screen[Any]", self)
-
-        def checked() -> None:
-            if screen.is_attached and screen in screen.app.screen_stack:  # else its parts may be gone already
-                try:
-                    call()
-                except Exception as error:  # noqa: BLE001 - a fault of ours must be seen too
-                    self.show_error(error)
-
-        with suppress(RuntimeError):  # the program is being left
-            screen.app.call_from_thread(checked)
-
-    def _get_dispatch_methods(self, method_name: str, message: Message) -> Iterator[tuple[type, Any]]:
-        """Show an error that comes of a message: nobody is thrown out for a file that is gone."""
-
-        def shown(method: Callable[..., Any]) -> Callable[[Message], Awaitable[None]]:
-            async def call(message: Message) -> None:
-                try:
-                    await invoke(method, message)
-                except (StaprojError, OSError) as error:
-                    self.show_error(error)
-
-            return call
-
-        for kind, method in super()._get_dispatch_methods(method_name, message):  # type: ignore[misc]
-            yield kind, shown(method)
-
-    def show_error(self, error: Exception) -> None:
-        """Show an error: in one line, and whole with ``!``."""
-        screen = cast("Screen[Any]", self)
-        app = cast("StaprojApp", screen.app)
-        app.keep_error(error)
-        said = error.message if isinstance(error, StaprojError) else f"{type(error).__name__}: {error}"
-        words = f"{said}  (! shows all)"
-        for line in screen.query(MessageLine):
-            line.say(words, "error")
-            return
-        app.say(words, "error")
-
-
 class StaScreen(Fetching, Screen[Any]):
     """A screen of its own, with the bars."""
 
     place: str = ""
     help_text: ClassVar[str] = ""
     """What ``?`` says above the keys: what one sees here and what to do with it."""
+    _to_say = ("", "")
     key_order: ClassVar[tuple[str, ...]] = ()
     """Actions in the order in which the key bar names them (those not here come last)."""
     key_words: ClassVar[Mapping[str, str]] = {}
@@ -214,6 +115,7 @@ class StaScreen(Fetching, Screen[Any]):
     def on_mount(self) -> None:
         """Look at the project for the first time."""
         self.tell_place()
+        self.say(*self._to_say)
         self.reload()
 
     def on_screen_resume(self) -> None:
@@ -271,7 +173,10 @@ class StaScreen(Fetching, Screen[Any]):
 
     def say(self, message: str, level: str = "") -> None:
         """Show a message on the line above the keys ("" takes it away)."""
-        self.query_one(MessageLine).say(message, level)
+        for line in self.query(MessageLine):
+            line.say(message, level)
+            return
+        self._to_say = (message, level)  # its lines are not there yet
 
     def on_key(self) -> None:
         """Take the message away: it was seen."""
@@ -378,10 +283,3 @@ class Dialog(Fetching, ModalScreen[Any]):
     def action_cancel(self) -> None:
         """Leave with nothing done."""
         self.dismiss(None)
-
-
-def error_text(error: BaseException) -> str:
-    """Return an error in full: message, place, remedy; a fault of the program with its trace."""
-    if isinstance(error, StaprojError):
-        return str(error)
-    return "".join(traceback.format_exception(error))

@@ -319,3 +319,28 @@ def test_in_a_low_window_the_list_has_the_lines(home: Path) -> None:
         assert all(f" {step} " in text for step in ("import", "shift", "again", "mean", "other", "copy"))
 
     drive(open_app(home / "p"), scenario, (40, 12))
+
+
+def test_what_is_said_while_a_screen_opens_is_said_on_it(home: Path) -> None:
+    """A message that comes before the screen on top has its lines is shown as soon as they are there."""
+
+    async def scenario(pilot: Any) -> None:
+        pilot.app.show("commands")
+        pilot.app.say("it was done")
+        await settle(pilot)
+        assert "it was done" in screen_text(pilot.app)
+
+    drive(open_app(home / "p"), scenario)
+
+
+def test_what_the_disk_says_is_no_fault_of_the_program(home: Path) -> None:
+    """A name that is too long for the disk is said in its words, without a trace of the program."""
+
+    async def scenario(pilot: Any) -> None:
+        await press(pilot, "L", "p")
+        pilot.app.screen.query_one("Input").value = "x" * 300
+        await press(pilot, "enter")
+        assert "File name too long: xxx" in screen_text(pilot.app)
+        assert "Traceback" not in pilot.app.errors[-1][1]
+
+    drive(open_app(home / "p"), scenario)

@@ -19,7 +19,8 @@ from staproj.tui import job_rows
 from staproj.tui import look as looks
 from staproj.tui.actions import cancel_job
 from staproj.tui.asking import whole_number
-from staproj.tui.base import WIDE, error_text
+from staproj.tui.base import WIDE
+from staproj.tui.fetching import error_text
 from staproj.tui.job_rows import JOB, OTHER, TASK
 from staproj.tui.task_watch import TaskWatch
 from staproj.tui.widgets.lines import LineList, Row
