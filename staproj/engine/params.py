@@ -111,7 +111,7 @@ def parse_value(spec: StageSpec, name: str, value: Any, *, step: str) -> Any:
     if isinstance(value, str):
         try:
             candidates = [tomllib.loads(f"value = {value}")["value"], value]
-        except (tomllib.TOMLDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # no TOML, or more digits than a number may have
             candidates = [value]
         if value.strip().lower() in ("none", "null"):
             candidates = [None, value]

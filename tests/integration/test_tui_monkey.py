@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from staproj.api import Project
+from staproj.api import Project, stage_values
 from staproj.tui.app import SCREENS
 from staproj.tui.asking import whole_number
 from staproj.tui.dialogs import Ask, Reading
@@ -344,3 +344,11 @@ def test_what_the_disk_says_is_no_fault_of_the_program(home: Path) -> None:
         assert "Traceback" not in pilot.app.errors[-1][1]
 
     drive(open_app(home / "p"), scenario)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "[" * 5000, "\x00", "1e999", "nan"])
+def test_whatever_is_typed_as_a_value_is_judged(home: Path, text: str) -> None:
+    """Text that is far too long or deep for a value is refused in words, as any other that does not fit."""
+    problem = stage_values.problem_of("toy_shift", "offset_px", text)
+    assert problem
+    assert "Traceback" not in problem

@@ -51,6 +51,7 @@ Input = tuple[str, Any]
 KEY_LIMIT_S = 20.0
 CHECK_EVERY = 40
 RESTART_EVERY = 160
+WIZARD_EVERY = 5
 LOOK_EVERY_S = (0.1, 1.0, 100.0)
 """How often the app looks on, one after the other: what it shows is new, or long out of date."""
 ENDING = ("q", "ctrl+q")
@@ -119,7 +120,9 @@ class Chooser:
         pools = ((0.45, active), (0.60, self.bound), (0.80, MOVES), (0.90, LETTERS), (0.96, CONTROLS))
         for most, pool in pools:
             if share < most and pool:
-                return pool[int(place * len(pool))]
+                key = pool[int(place * len(pool))]
+                is_path = key in ("/", "slash") and isinstance(app.focused, tui_app.Input)
+                return "x" if is_path else key  # nothing is written outside of the place of the trial
         return "escape" if share < 0.995 else "q"
 
 
@@ -154,10 +157,13 @@ class Monkey:
         shutil.rmtree(root.parent, ignore_errors=True)
         shutil.copytree(self.template, root, symlinks=True)
         self.mischief = Mischief(root)
-        self.inputs = []
-        app = open_app(root, look=self.look, start_in=self.home)
-        self._hear(app)
         self.apps += 1
+        start_in = root.parent / "work" / "here"
+        start_in.mkdir(parents=True)
+        wizard = inputs[0][0] == "wizard" if inputs else self.apps % WIZARD_EVERY == 0
+        self.inputs = [("wizard", "")] if wizard and not inputs else []
+        app = open_app(None if wizard else root, look=self.look, start_in=start_in)
+        self._hear(app)
         tui_app.LOOK_EVERY_S = LOOK_EVERY_S[self.apps % len(LOOK_EVERY_S)]
         try:
             asyncio.run(self._drive(app, until, most, inputs))
