@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -32,11 +33,21 @@ class QuietInput(Input):
         """Hold the cursor still."""
         self.cursor_blink = False
 
+    def on_paste(self, event: events.Paste) -> None:
+        """Leave out what no line holds: a path with a null byte is none, and nobody would see it."""
+        event.text = "".join(
+            " " if c == "\t" else c for c in event.text if c in "\t\r\n" or not _is_control(c)
+        )
+
     @property
     def _value(self) -> Text:
         """What is drawn: as many characters as were typed, none that would act on the terminal."""
         shown = "".join(c if one_line(c) == c else "?" for c in self.value)
         return Text(shown, no_wrap=True, overflow="ignore", end="")
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs")
 
 
 class Ask(Dialog):

@@ -191,14 +191,14 @@ def test_help_and_palette_begin_with_what_one_does_there(home: Path) -> None:
 
 
 def test_lines_to_type_on_never_draw_what_acts_on_the_terminal(home: Path) -> None:
-    """Marks for the direction of writing in a filter are drawn as question marks; the filter keeps them."""
+    """Marks for the direction of writing are drawn as question marks; null bytes and escapes are left out."""
     from textual import events
 
     async def scenario(pilot: Any) -> None:
         app = pilot.app
         await press(pilot, "slash")
         assert isinstance(app.screen, Ask)
-        app.post_message(events.Paste("a\u202eb"))
+        app.post_message(events.Paste("\x00a\x1b\u202eb\nsecond"))
         await settle(pilot)
         assert "a?b" in screen_text(app)
         await press(pilot, "enter")
